@@ -1,0 +1,26 @@
+// Package bus carries records over NATS JetStream: it connects, creates the buckets with their settings, writes by compare-and-set,
+// and follows a bucket with a supervised feed. It is the only package that talks to NATS.
+//
+// # Writing
+//
+// Every write says which revision it replaces ([Conn.Put]), so two writers never overwrite each other unseen; [Conn.Update]
+// reads, decides and writes, and decides again after a conflict. A write whose answer got lost is looked up before anything
+// is reported: the error is [ErrUnknownOutcome] only if it could not be found out within the context's time. A write that
+// was acknowledged is on disk.
+//
+// # Following
+//
+// A [Feed] brings every message of a bucket, in order and at least once, to a [Follower], and knows whether that was all. It
+// does not trust the subscription to tell when something is missing: the subscription can fall silent, lose a message,
+// or go on as if nothing had happened after the bucket was restored to an older state. So
+//
+//   - the feed has caught up only when it has seen everything up to the last sequence that the stream had before it began;
+//   - every disconnect, error, gap in the consumer's numbers or missing heartbeat ends the subscription, and nothing
+//     that it still delivers is used; the next one starts at the last message applied, which must be the
+//     same one still (revision, name, time and content), else everything is read again into a fresh fold;
+//   - every three seconds or so it asks the stream for its last sequence. If that is what has been applied, the set is confirmed to be
+//     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
+//     set back and everything is read again.
+//
+// [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold.
+package bus

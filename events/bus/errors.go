@@ -1,0 +1,72 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The errors that callers branch on. They are wrapped: test with errors.Is.
+var (
+	// ErrConflict: the record has another revision than the one that the write was to replace.
+	ErrConflict = errors.New("the record was changed by someone else meanwhile")
+	// ErrNotFound: no message was ever written on that name, or none is left.
+	ErrNotFound = errors.New("no such record")
+	// ErrNoBucket: the bucket does not exist on the server.
+	ErrNoBucket = errors.New("the bucket does not exist: start keyherald serve once, it makes the buckets")
+	// ErrUnreachable: there is no connection to a NATS server.
+	ErrUnreachable = errors.New("NATS cannot be reached")
+	// ErrPermission: the credential's role does not allow it.
+	ErrPermission = errors.New("the NATS credential does not allow it")
+	// ErrUnknownOutcome: a write was sent, and whether it took place could not be found out in time.
+	ErrUnknownOutcome = errors.New("the outcome of the write is unknown: read the record before trying again")
+	// ErrTooLarge: the value is larger than a record may be.
+	ErrTooLarge = errors.New("the value is too large for a record")
+)
+
+// translate turns an error of NATS into ours. It is the only place that knows their codes.
+func translate(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &api):
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return ErrConflict
+		case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+			return ErrNoBucket
+		case jetstream.JSErrCodeMessageNotFound:
+			return ErrNotFound
+		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+			return ErrTooLarge
+		}
+		return err
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		return ErrNoBucket
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return ErrNotFound
+	case errors.Is(err, nats.ErrMaxPayload):
+		return ErrTooLarge
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return fmt.Errorf("%w: %w", ErrPermission, err)
+	case isDisconnected(err):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
+}
+
+// isDisconnected reports whether a request failed because there was no connection to send it on.
+func isDisconnected(err error) bool {
+	return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrReconnectBufExceeded) ||
+		errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrConnectionReconnecting)
+}
+
+// isUnknown reports whether a write that failed with err may have taken place all the same: it was sent, and no answer came.
+func isUnknown(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrStaleConnection)
+}

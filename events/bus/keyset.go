@@ -1,0 +1,190 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// KeySet is a live copy of KEYS and REVOCATIONS: what it takes to judge any token without asking anybody. Its
+// readers take no lock.
+type KeySet struct {
+	keys        atomic.Pointer[events.Set]
+	revocations *events.Revocations
+	keysFeed    *Feed
+	revFeed     *Feed
+	changes     broadcaster
+	log         zerolog.Logger
+}
+
+// KeySetStatus is the state of a key set's two feeds.
+type KeySetStatus struct {
+	Keys, Revocations FeedStatus
+}
+
+// FollowKeys starts to follow KEYS and REVOCATIONS. The set is empty until it has caught up: see [KeySet.Wait].
+func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
+	return NewKeySet(&stream{c, Keys}, &stream{c, Revocations}, log)
+}
+
+// NewKeySet follows the two buckets from any sources.
+func NewKeySet(keys, revocations Source, log zerolog.Logger) *KeySet {
+	k := &KeySet{log: log}
+	k.keys.Store(events.NewSet(nil))
+	k.revocations = events.NewRevocations(k.tell)
+	k.keysFeed = NewFeed(keys, &keyFollower{set: k}, log.With().Str("bucket", string(Keys)).Logger())
+	k.revFeed = NewFeed(revocations, &revocationFollower{k.revocations}, log.With().Str("bucket", string(Revocations)).Logger())
+	return k
+}
+
+// Close stops following and returns when nothing of it runs any more. The sets stay readable.
+func (k *KeySet) Close() {
+	k.keysFeed.Close()
+	k.revFeed.Close()
+	k.changes.close()
+}
+
+// Keys returns the key set of now. A later call may return another one: hold on to it only for one decision.
+func (k *KeySet) Keys() *events.Set { return k.keys.Load() }
+
+// Revocations returns the set of revoked tokens.
+func (k *KeySet) Revocations() *events.Revocations { return k.revocations }
+
+// Confirmed is when both sets were last known to be complete; zero: never.
+func (k *KeySet) Confirmed() time.Time {
+	a, b := k.keysFeed.Confirmed(), k.revFeed.Confirmed()
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Status tells how the feeds are doing.
+func (k *KeySet) Status() KeySetStatus {
+	return KeySetStatus{Keys: k.keysFeed.Status(), Revocations: k.revFeed.Status()}
+}
+
+// Wait returns when the sets have caught up with their buckets, or with the reason why they have not when ctx ends.
+func (k *KeySet) Wait(ctx context.Context) error {
+	for _, f := range []*Feed{k.keysFeed, k.revFeed} {
+		if err := f.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Wait returns when the feed has caught up, or with the reason why it has not when ctx ends.
+func (f *Feed) Wait(ctx context.Context) error {
+	select {
+	case <-f.caughtUp:
+		return nil
+	case <-ctx.Done():
+		if err := f.Status().Err; err != nil {
+			return fmt.Errorf("catching up: %w: %w", ctx.Err(), err)
+		}
+		return fmt.Errorf("catching up: %w", ctx.Err())
+	}
+}
+
+// Subscribe returns a subscription to the changes from now on, of which up to backlog may wait to be read.
+func (k *KeySet) Subscribe(backlog int) *Subscription { return k.changes.subscribe(backlog) }
+
+func (k *KeySet) tell(c events.Change) {
+	if c.Event == events.RecordRejected {
+		k.log.Warn().Str("name", c.Name).Uint64("revision", c.Revision).Str("caller", c.Caller).Str("reason", c.Reason).Msg("record rejected")
+	}
+	k.changes.send(c)
+}
+
+// keyFollower folds KEYS.
+type keyFollower struct {
+	set   *KeySet
+	fresh *events.Set // while it is being filled
+}
+
+func (f *keyFollower) Restart() {
+	committed := func(c events.Change) {
+		if f.fresh == nil {
+			f.set.tell(c)
+		}
+	}
+	f.fresh = events.NewSet(committed)
+}
+
+func (f *keyFollower) Apply(e events.Entry) {
+	if f.fresh != nil {
+		f.fresh.Apply(e)
+		return
+	}
+	f.set.keys.Load().Apply(e)
+}
+
+func (f *keyFollower) Commit() {
+	k, fresh := f.set, f.fresh
+	old := k.keys.Load()
+	if lost := fresh.KeepRevocations(old); len(lost) > 0 {
+		k.log.Error().Strs("names", lost).Msg("the bucket has lost key revocations that were seen: they stay in force here; write them again")
+	}
+	if n := len(fresh.Rejected()); n > 0 {
+		k.log.Warn().Int("records", n).Msg("malformed records: see keyherald status")
+	}
+	k.keys.Store(fresh)
+	f.fresh = nil
+	if old.Revision() > 0 && k.changes.any() {
+		events.Diff(old, fresh, k.tell)
+	}
+}
+
+// revocationFollower folds REVOCATIONS, which only grow: reading them again adds to what is there.
+type revocationFollower struct{ set *events.Revocations }
+
+func (f *revocationFollower) Restart()             {}
+func (f *revocationFollower) Apply(e events.Entry) { f.set.Apply(e, time.Now()) }
+func (f *revocationFollower) Commit()              {}
+
+// ClientSet is a live copy of CLIENTS.
+type ClientSet struct {
+	*Feed
+	clients atomic.Pointer[events.Clients]
+}
+
+// FollowClients starts to follow CLIENTS. The set is empty until it has caught up: see [Feed.Wait].
+func (c *Conn) FollowClients(log zerolog.Logger) *ClientSet {
+	s := new(ClientSet)
+	s.clients.Store(events.NewClients())
+	s.Feed = c.Follow(Clients, &clientFollower{set: s}, log)
+	return s
+}
+
+// Client returns the record of a client, or nil.
+func (s *ClientSet) Client(name events.Name) *events.Client { return s.clients.Load().Client(name) }
+
+// Clients returns the fold of now.
+func (s *ClientSet) Clients() *events.Clients { return s.clients.Load() }
+
+// clientFollower folds CLIENTS.
+type clientFollower struct {
+	set   *ClientSet
+	fresh *events.Clients
+}
+
+func (f *clientFollower) Restart() { f.fresh = events.NewClients() }
+
+func (f *clientFollower) Apply(e events.Entry) {
+	if f.fresh != nil {
+		f.fresh.Apply(e)
+		return
+	}
+	f.set.clients.Load().Apply(e)
+}
+
+func (f *clientFollower) Commit() {
+	f.set.clients.Store(f.fresh)
+	f.fresh = nil
+}

@@ -1,0 +1,125 @@
+package bus
+
+import "fmt"
+
+// Role is what a NATS credential is for. It says what its holder may do, by allow-lists only.
+type Role string
+
+// The roles, from least to most.
+const (
+	// Verifier reads KEYS and REVOCATIONS and writes nothing.
+	Verifier Role = "verifier"
+	// Issuer is a node of the token service: it reads CLIENTS, too, writes its own signing keys and nobody else's, and
+	// remembers revocations, assertions and usage.
+	Issuer Role = "issuer"
+	// Operator writes every record.
+	Operator Role = "operator"
+	// Admin makes, changes, saves and restores the buckets themselves.
+	Admin Role = "admin"
+)
+
+// Roles lists all roles.
+func Roles() []Role { return []Role{Verifier, Issuer, Operator, Admin} }
+
+// Permissions are the subjects on which a credential may publish and to which it may subscribe. Everything else is
+// refused.
+type Permissions struct {
+	Publish   []string
+	Subscribe []string
+}
+
+// sharedInbox is the inbox prefix of clients that do not set one, such as the nats command.
+const sharedInbox = "_INBOX"
+
+// InboxPrefix is the private inbox prefix of a credential, made from its public nkey so that a client need not be told.
+// The nats command takes it as --inbox-prefix.
+func InboxPrefix(publicNkey string) string { return sharedInbox + "_" + publicNkey }
+
+// Permissions is what role r may do, inbox being the credential's [InboxPrefix]. A role that does not exist may do
+// nothing.
+//
+// Operators and admins may use the shared _INBOX as well, so that they can work with the plain nats command; they can
+// read each other's answers there, and nobody else can.
+//
+// What is left over: who may create a consumer may aim it at any subject of the account, so a verifier could send
+// copies of the public records where it may not publish. The buckets need a NATS account of their own.
+func (r Role) Permissions(inbox string) Permissions {
+	p := Permissions{Subscribe: []string{inbox + ".>"}}
+	switch r {
+	case Verifier:
+		p.Publish = follow(Keys, Revocations)
+	case Issuer:
+		p.Publish = append(follow(Keys, Revocations, Clients),
+			Keys.Subject("key.platform.>"),
+			Revocations.Filter(),
+			Assertions.Filter(),
+			Usage.Filter(),
+		)
+	case Operator:
+		p.Publish = operate()
+		p.Subscribe = append(p.Subscribe, sharedInbox+".>")
+	case Admin:
+		p.Publish = append(operate(), administer()...)
+		p.Subscribe = append(p.Subscribe, sharedInbox+".>")
+	default:
+		return Permissions{}
+	}
+	return p
+}
+
+// follow is what it takes to bind to a bucket, to watch it and to read from it.
+func follow(buckets ...Bucket) []string {
+	var subjects []string
+	for _, b := range buckets {
+		s := b.Stream()
+		subjects = append(subjects,
+			"$JS.API.STREAM.INFO."+s,
+			// The form with name and filter: the server holds the request's body to both.
+			fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.*.%s", s, b.Filter()),
+			// Flow control answers, in the form of today and in the one with domain and account.
+			fmt.Sprintf("$JS.FC.%s.>", s),
+			fmt.Sprintf("$JS.FC.*.*.%s.>", s),
+			fmt.Sprintf("$JS.API.DIRECT.GET.%s.%s", s, b.Filter()),
+		)
+	}
+	return subjects
+}
+
+// operate is what it takes to write all buckets, and to use the nats command's kv commands on them: history and ls
+// delete the consumers that they made, get --revision needs the direct get without a subject.
+func operate() []string {
+	subjects := []string{"$JS.FC.>"}
+	for _, b := range Buckets() {
+		s := b.Stream()
+		subjects = append(subjects,
+			b.Filter(),
+			"$JS.API.STREAM.INFO."+s,
+			fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.>", s),
+			fmt.Sprintf("$JS.API.CONSUMER.DELETE.%s.*", s),
+			"$JS.API.DIRECT.GET."+s,
+			fmt.Sprintf("$JS.API.DIRECT.GET.%s.>", s),
+		)
+	}
+	return subjects
+}
+
+// administer is what it takes to make the buckets, to change them, and to save and restore them. Of purge and
+// delete-message the streams' own settings leave nothing; they are here for the streams of a later format.
+func administer() []string {
+	var subjects []string
+	for _, b := range Buckets() {
+		s := b.Stream()
+		subjects = append(subjects,
+			"$JS.API.STREAM.CREATE."+s,
+			"$JS.API.STREAM.UPDATE."+s,
+			"$JS.API.STREAM.PURGE."+s,
+			"$JS.API.STREAM.MSG.DELETE."+s,
+			"$JS.API.STREAM.DELETE."+s,
+			"$JS.API.STREAM.SNAPSHOT."+s,
+			fmt.Sprintf("$JS.SNAPSHOT.ACK.%s.>", s),
+			"$JS.API.STREAM.RESTORE."+s,
+			fmt.Sprintf("$JS.SNAPSHOT.RESTORE.%s.>", s),
+		)
+	}
+	return subjects
+}

@@ -1,0 +1,130 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/keyherald/keyherald/events/strictjson"
+)
+
+// Client is a record of CLIENTS: how a client may authenticate at the token service. Its members tls and federated are kept
+// as they are until a reader for them exists.
+type Client struct {
+	Secrets    []Secret // secrets: API keys
+	RequireJTI bool     // require_jti: assertions of the jwt-bearer grant must have one
+	Extra      Extra    // tls, federated, and members of newer versions
+}
+
+// Secret is an API key: its hash, under a public id. Its text is shown once, when it is made, and never stored.
+type Secret struct {
+	ID       string            // 1 to 64 of the alphabet of names
+	SHA256   [sha256.Size]byte // of the whole text
+	IssuedAt int64             // iat, NumericDate
+	Expires  int64             // exp, NumericDate. Zero: none
+	Extra    Extra
+}
+
+// ParseClient reads and validates a record of CLIENTS.
+func ParseClient(data []byte) (*Client, error) {
+	var m members
+	c := new(Client)
+	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
+		switch name {
+		case "secrets":
+			err = strictjson.Elements(value, MaxSecrets, func(element []byte) error {
+				s, err := parseSecret(element)
+				c.Secrets = append(c.Secrets, s)
+				return err
+			})
+		case "require_jti":
+			c.RequireJTI, err = strictjson.Bool(value)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.Extra = m.extra
+	return c, c.Validate()
+}
+
+func parseSecret(data []byte) (Secret, error) {
+	var m members
+	var s Secret
+	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
+		switch name {
+		case "id":
+			s.ID, err = strictjson.String(value)
+		case "sha256":
+			var text string
+			if text, err = strictjson.String(value); err == nil {
+				var n int
+				if n, err = hex.Decode(s.SHA256[:], []byte(text)[:min(len(text), 2*sha256.Size)]); err != nil || n != sha256.Size || len(text) != 2*n {
+					err = errors.New("not 64 hexadecimal digits")
+				}
+			}
+		case "iat":
+			s.IssuedAt, err = timestamp(value)
+		case "exp":
+			s.Expires, err = timestamp(value)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	s.Extra = m.extra
+	return s, err
+}
+
+// Validate checks the record. It is applied to what is read and to what is about to be written.
+func (c *Client) Validate() error {
+	if len(c.Secrets) > MaxSecrets {
+		return fmt.Errorf("more than %d secrets", MaxSecrets)
+	}
+	seen := map[string]bool{}
+	for _, s := range c.Secrets {
+		if !plain(s.ID, MaxName) || seen[s.ID] {
+			return fmt.Errorf("secret id %s is not 1 to %d of A-Z a-z 0-9 _ -, once each", quote(s.ID), MaxName)
+		}
+		if s.SHA256 == [sha256.Size]byte{} {
+			return fmt.Errorf("secret %s has no sha256", s.ID)
+		}
+		seen[s.ID] = true
+	}
+	return nil
+}
+
+// Encode validates the record and returns its JSON text.
+func (c *Client) Encode() ([]byte, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	var b builder
+	if len(c.Secrets) > 0 {
+		list := []byte{'['}
+		for i, s := range c.Secrets {
+			if i > 0 {
+				list = append(list, ',')
+			}
+			var sb builder
+			sb.str("id", s.ID)
+			sb.str("sha256", hex.EncodeToString(s.SHA256[:]))
+			sb.int("iat", s.IssuedAt)
+			sb.int("exp", s.Expires)
+			sb.extra(s.Extra)
+			secret, err := sb.object()
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, secret...)
+		}
+		b.raw("secrets", append(list, ']'))
+	}
+	b.bool("require_jti", c.RequireJTI)
+	b.extra(c.Extra)
+	return b.object()
+}

@@ -1,0 +1,89 @@
+package events
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Clients is the fold of CLIENTS, by the rules of [Set]: per name the last valid message of the retained ones counts. One goroutine
+// at a time may call Apply; lookups take no lock.
+type Clients struct {
+	revision atomic.Uint64
+	clients  *table[Name, clientSlot]
+
+	mu       sync.RWMutex // for Apply and Rejected
+	rejected map[string]Rejected
+}
+
+type clientSlot struct {
+	name      Name
+	record    atomic.Pointer[Client]
+	malformed uint8
+}
+
+// NewClients returns an empty fold.
+func NewClients() *Clients {
+	return &Clients{clients: newTable[Name, clientSlot](), rejected: map[string]Rejected{}}
+}
+
+// Revision is the revision of the last message applied.
+func (c *Clients) Revision() uint64 { return c.revision.Load() }
+
+// Client returns the record of a client, or nil. It must not be changed.
+func (c *Clients) Client(name Name) *Client {
+	if slot := c.clients.get(name); slot != nil {
+		return slot.record.Load()
+	}
+	return nil
+}
+
+// Rejected returns the messages that were not taken; see [Set.Rejected].
+func (c *Clients) Rejected() []Rejected {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Collect(maps.Values(c.rejected))
+}
+
+// Apply folds one message in; see [Set.Apply].
+func (c *Clients) Apply(e Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Revision <= c.revision.Load() {
+		return
+	}
+	defer c.revision.Store(e.Revision)
+	name, err := ParseName(e.Name)
+	var record *Client
+	if err == nil && !e.Deleted {
+		record, err = ParseClient(e.Value)
+	}
+	slot := c.clients.get(name)
+	if err != nil {
+		caller := e.Caller
+		if caller == "" {
+			caller = UnknownCaller
+		}
+		c.rejected[e.Name] = Rejected{e.Name, e.Revision, e.Time, caller, err.Error()}
+		if slot == nil {
+			return
+		}
+		if slot.malformed++; slot.malformed >= History {
+			c.clients.delete(name)
+		}
+		return
+	}
+	delete(c.rejected, e.Name)
+	if record == nil {
+		c.clients.delete(name)
+		return
+	}
+	if slot == nil {
+		slot = &clientSlot{name: name}
+		slot.record.Store(record)
+		c.clients.put(name, slot)
+	}
+	slot.malformed = 0
+	slot.record.Store(record)
+}
