@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -19,22 +20,26 @@ type AccessKey struct {
 	Client  Name
 	KeyID   KeyID
 	Account string
-	private ed25519.PrivateKey
-	_       [0]func() // not comparable
+	// private returns the key, or is nil. It is a function, because fmt prints the fields of a struct within a struct without
+	// asking its methods, and follows pointers for verbs that do not fit.
+	private func() ed25519.PrivateKey
 }
 
 // NewAccessKey makes an access key of its parts.
 func NewAccessKey(client Name, kid KeyID, account string, private ed25519.PrivateKey) (AccessKey, error) {
+	if _, err := ParseName(string(client)); err != nil {
+		return AccessKey{}, fmt.Errorf("client of an access key: %w", err)
+	}
 	if !kid.Plain() {
 		return AccessKey{}, fmt.Errorf("kid %s of an access key is not 1 to %d of A-Z a-z 0-9 _ -", quote(string(kid)), MaxKeyID)
 	}
 	if !IsAccount(account) {
 		return AccessKey{}, fmt.Errorf("account %s is not acc, then 8 to 33 of a-z 0-9 _ -", quote(account))
 	}
-	if len(private) != ed25519.PrivateKeySize {
+	if len(private) != ed25519.PrivateKeySize || !private.Equal(ed25519.NewKeyFromSeed(private.Seed())) {
 		return AccessKey{}, errors.New("private key of an access key is not an Ed25519 key")
 	}
-	return AccessKey{Client: client, KeyID: kid, Account: account, private: private}, nil
+	return AccessKey{client, kid, account, func() ed25519.PrivateKey { return private }}, nil
 }
 
 // errAccessKey is all that is said of a text that is none: a part of it may be secret.
@@ -42,7 +47,8 @@ var errAccessKey = errors.New("not an access key of the form client.kid.account.
 
 // ParseAccessKey reads the text form; white space around it is ignored.
 func ParseAccessKey(text string) (AccessKey, error) {
-	parts := strings.Split(strings.TrimSpace(text), ".")
+	text = strings.TrimSpace(text)
+	parts := strings.Split(text, ".")
 	if len(parts) != 4 {
 		return AccessKey{}, errAccessKey
 	}
@@ -62,15 +68,27 @@ func ParseAccessKey(text string) (AccessKey, error) {
 	if !ok {
 		return AccessKey{}, errAccessKey
 	}
-	return AccessKey{Client: client, KeyID: KeyID(parts[1]), Account: parts[2], private: private}, nil
+	k := AccessKey{client, KeyID(parts[1]), parts[2], func() ed25519.PrivateKey { return private }}
+	if k.Reveal() != text { // the readers of base64 and DER skip line breaks, and what follows the key
+		return AccessKey{}, errAccessKey
+	}
+	return k, nil
 }
 
-// Private returns the private key.
-func (k AccessKey) Private() ed25519.PrivateKey { return k.private }
+// Private returns the private key, or nil from the zero value.
+func (k AccessKey) Private() ed25519.PrivateKey {
+	if k.private == nil {
+		return nil
+	}
+	return k.private()
+}
 
-// Reveal returns the text form, the secret included.
+// Reveal returns the text form, the secret included. That of the zero value is empty.
 func (k AccessKey) Reveal() string {
-	der, err := x509.MarshalPKCS8PrivateKey(k.private)
+	if k.private == nil {
+		return ""
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k.private())
 	if err != nil { // an Ed25519 key of the right size always has a form
 		return ""
 	}
@@ -84,8 +102,8 @@ func (k AccessKey) public() string {
 // String is the public part: it is safe to log.
 func (k AccessKey) String() string { return k.public() + ".(private key)" }
 
-// GoString is String.
-func (k AccessKey) GoString() string { return k.String() }
+// Format prints String, whatever the verb.
+func (k AccessKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // MarshalText refuses: an access key does not get into JSON or a log by accident.
 func (k AccessKey) MarshalText() ([]byte, error) {

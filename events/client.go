@@ -49,7 +49,10 @@ func ParseClient(data []byte) (*Client, error) {
 		return nil, err
 	}
 	c.Extra = m.extra
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func parseSecret(data []byte) (Secret, error) {
@@ -60,17 +63,11 @@ func parseSecret(data []byte) (Secret, error) {
 		case "id":
 			s.ID, err = strictjson.String(value)
 		case "sha256":
-			var text string
-			if text, err = strictjson.String(value); err == nil {
-				var n int
-				if n, err = hex.Decode(s.SHA256[:], []byte(text)[:min(len(text), 2*sha256.Size)]); err != nil || n != sha256.Size || len(text) != 2*n {
-					err = errors.New("not 64 hexadecimal digits")
-				}
-			}
+			s.SHA256, err = digest(value)
 		case "iat":
 			s.IssuedAt, err = timestamp(value)
 		case "exp":
-			s.Expires, err = timestamp(value)
+			s.Expires, err = expiry(value)
 		default:
 			return false, nil
 		}
@@ -78,6 +75,19 @@ func parseSecret(data []byte) (Secret, error) {
 	})
 	s.Extra = m.extra
 	return s, err
+}
+
+// digest reads a SHA-256 in hexadecimal digits.
+func digest(value []byte) (sum [sha256.Size]byte, err error) {
+	text, err := strictjson.String(value)
+	if err != nil {
+		return sum, err
+	}
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != sha256.Size {
+		return sum, errors.New("not 64 hexadecimal digits")
+	}
+	return [sha256.Size]byte(raw), nil
 }
 
 // Validate checks the record. It is applied to what is read and to what is about to be written.
@@ -92,6 +102,12 @@ func (c *Client) Validate() error {
 		}
 		if s.SHA256 == [sha256.Size]byte{} {
 			return fmt.Errorf("secret %s has no sha256", s.ID)
+		}
+		if err := checkTimes(s.IssuedAt, s.Expires); err != nil {
+			return fmt.Errorf("secret %s: %w", s.ID, err)
+		}
+		if s.Expires != 0 && s.Expires <= s.IssuedAt {
+			return fmt.Errorf("secret %s: exp %d is not after iat %d: it would never be valid", s.ID, s.Expires, s.IssuedAt)
 		}
 		seen[s.ID] = true
 	}
@@ -110,21 +126,32 @@ func (c *Client) Encode() ([]byte, error) {
 			if i > 0 {
 				list = append(list, ',')
 			}
-			var sb builder
-			sb.str("id", s.ID)
-			sb.str("sha256", hex.EncodeToString(s.SHA256[:]))
-			sb.int("iat", s.IssuedAt)
-			sb.int("exp", s.Expires)
-			sb.extra(s.Extra)
-			secret, err := sb.object()
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, secret...)
+			list = append(list, s.encode()...)
 		}
 		b.raw("secrets", append(list, ']'))
 	}
 	b.bool("require_jti", c.RequireJTI)
 	b.extra(c.Extra)
+	out := b.object()
+	back, err := ParseClient(out)
+	if err == nil {
+		err = sameExtra(c.Extra, back.Extra)
+	}
+	for i := 0; err == nil && i < len(c.Secrets); i++ {
+		err = sameExtra(c.Secrets[i].Extra, back.Secrets[i].Extra)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Secret) encode() []byte {
+	var b builder
+	b.str("id", s.ID)
+	b.str("sha256", hex.EncodeToString(s.SHA256[:]))
+	b.int("iat", s.IssuedAt)
+	b.int("exp", s.Expires)
+	b.extra(s.Extra)
 	return b.object()
 }

@@ -18,7 +18,6 @@ type Clients struct {
 }
 
 type clientSlot struct {
-	name      Name
 	record    atomic.Pointer[Client]
 	malformed uint8
 }
@@ -59,13 +58,13 @@ func (c *Clients) Apply(e Entry) {
 	if err == nil && !e.Deleted {
 		record, err = ParseClient(e.Value)
 	}
-	slot := c.clients.get(name)
+	slot := c.clients.get(name)  // nil for what is not a name
+	if err != nil && e.Deleted { // somebody cleans up a name that never meant anything
+		delete(c.rejected, e.Name)
+		return
+	}
 	if err != nil {
-		caller := e.Caller
-		if caller == "" {
-			caller = UnknownCaller
-		}
-		c.rejected[e.Name] = Rejected{e.Name, e.Revision, e.Time, caller, err.Error()}
+		c.rejected[e.Name] = e.rejected(err)
 		if slot == nil {
 			return
 		}
@@ -80,9 +79,10 @@ func (c *Clients) Apply(e Entry) {
 		return
 	}
 	if slot == nil {
-		slot = &clientSlot{name: name}
+		slot = new(clientSlot)
 		slot.record.Store(record)
 		c.clients.put(name, slot)
+		return
 	}
 	slot.malformed = 0
 	slot.record.Store(record)

@@ -3,59 +3,81 @@ package events
 import "time"
 
 // Diff tells emit what a reader of before sees change when it goes over to after: the changes that were missed while a
-// feed was interrupted, each with the revision at which after has it (what is gone has after's own). Its cost is in the size of both sets.
+// feed was interrupted, each with the revision at which after has it (what is gone has after's own). Only the last state counts:
+// of a key that came and went nothing is told. Its cost is in the size of both sets.
 func Diff(before, after *Set, emit func(Change)) {
-	gone := func(event Event, name RecordName) {
-		emit(Change{Event: event, Name: name.String(), Revision: after.Revision(), Time: time.Now(), Caller: UnknownCaller,
-			Reason: "not in the bucket any more"})
-	}
+	d := differ{before, after, emit}
 	for e := range after.Issuers() {
-		old := before.Issuer(e.Name)
-		if old != nil && old.Revision == e.Revision {
-			continue
-		}
-		event := IssuerChanged
-		switch {
-		case e.Record.Status == Disabled:
-			event = IssuerDisabled
-		case old == nil:
-			event = IssuerAdded
-		}
-		emit(Change{Event: event, Name: IssuerRecord(e.Name).String(), Revision: e.Revision, Time: time.Now(), Caller: UnknownCaller})
+		d.issuer(before.Issuer(e.Name), e)
 	}
 	for e := range before.Issuers() {
 		if after.Issuer(e.Name) == nil {
-			gone(IssuerDisabled, IssuerRecord(e.Name))
+			d.gone(IssuerDisabled, IssuerRecord(e.Name))
 		}
 	}
 	for e := range after.AllKeys() {
-		diffKey(before.Key(e.Issuer, e.KeyID), e, emit)
+		d.key(before.Key(e.Issuer, e.KeyID), e)
 	}
 	for e := range before.AllKeys() {
 		if e.Record == nil {
 			continue
 		}
 		if now := after.Key(e.Issuer, e.KeyID); now == nil || now.Record == nil {
-			gone(KeyRemoved, KeyRecord(e.Issuer, e.KeyID))
+			d.gone(KeyRemoved, KeyRecord(e.Issuer, e.KeyID))
 		}
 	}
+	d.rejected()
 }
 
-func diffKey(old, e *KeyEntry, emit func(Change)) {
-	if e.RevokedBy != 0 && (old == nil || old.RevokedBy == 0) {
-		c := Change{Event: KeyWasRevoked, Name: RevokedRecord(e.Issuer, e.KeyID).String(), Revision: e.RevokedBy, Time: time.Now(), Caller: UnknownCaller}
-		if e.Reason != nil {
-			c.Reason = e.Reason.Reason
-		}
-		emit(c)
+type differ struct {
+	before, after *Set
+	emit          func(Change)
+}
+
+// tell completes a change. The sets do not keep who wrote a record.
+func (d differ) tell(c Change) {
+	c.Caller = UnknownCaller
+	if c.Time.IsZero() {
+		c.Time = time.Now()
 	}
-	if e.Record == nil || old != nil && old.Record != nil && old.Revision == e.Revision {
+	d.emit(c)
+}
+
+func (d differ) gone(event Event, name RecordName) {
+	d.tell(Change{Event: event, Name: name.String(), Revision: d.after.Revision(), Reason: "not in the bucket any more"})
+}
+
+func (d differ) issuer(old, e *IssuerEntry) {
+	if old != nil && old.Revision == e.Revision && d.before.contested(old) == d.after.contested(e) {
 		return
 	}
-	var record *Key
-	if old != nil {
-		record = old.Record
+	event, reason := d.after.issuerEvent(e, old == nil)
+	d.tell(Change{Event: event, Name: IssuerRecord(e.Name).String(), Revision: e.Revision, Reason: reason})
+}
+
+func (d differ) key(old, e *KeyEntry) {
+	if old == nil {
+		old = new(KeyEntry)
+	}
+	if e.RevokedBy != 0 && old.RevokedBy == 0 {
+		d.tell(Change{Event: KeyWasRevoked, Name: RevokedRecord(e.Issuer, e.KeyID).String(), Revision: e.RevokedBy, Reason: e.Reason.Reason})
+	}
+	if e.Record == nil || old.Record != nil && old.Revision == e.Revision {
+		return
 	}
 	at := time.Unix(e.Modified, 0)
-	emit(Change{Event: keyEvent(record, e.Record, at), Name: KeyRecord(e.Issuer, e.KeyID).String(), Revision: e.Revision, Time: at, Caller: UnknownCaller})
+	event, reason := keyEvent(old.Record, e, at)
+	d.tell(Change{Event: event, Name: KeyRecord(e.Issuer, e.KeyID).String(), Revision: e.Revision, Time: at, Reason: reason})
+}
+
+func (d differ) rejected() {
+	seen := map[string]uint64{}
+	for _, r := range d.before.Rejected() {
+		seen[r.Name] = r.Revision
+	}
+	for _, r := range d.after.Rejected() {
+		if seen[r.Name] != r.Revision {
+			d.emit(Change{Event: RecordRejected, Name: r.Name, Revision: r.Revision, Time: r.Time, Caller: r.Caller, Reason: r.Reason})
+		}
+	}
 }

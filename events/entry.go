@@ -12,6 +12,21 @@ type Entry struct {
 	Caller   string    // who wrote it, if they said so (header Keyherald-Caller): information, not proof
 }
 
+func (e Entry) change(event Event, reason string) Change {
+	return Change{Event: event, Name: e.Name, Revision: e.Revision, Time: e.Time, Caller: e.caller(), Reason: reason}
+}
+
+func (e Entry) rejected(err error) Rejected {
+	return Rejected{Name: e.Name, Revision: e.Revision, Time: e.Time, Caller: e.caller(), Reason: err.Error()}
+}
+
+func (e Entry) caller() string {
+	if e.Caller == "" {
+		return UnknownCaller
+	}
+	return e.Caller
+}
+
 // UnknownCaller stands for the writer of an entry that does not say who wrote it, such as the nats command.
 const UnknownCaller = "unknown (nats)"
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyherald/keyherald/events/strictjson"
@@ -58,13 +59,9 @@ func ParseIssuer(data []byte) (*Issuer, error) {
 	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
 		switch name {
 		case "type":
-			var s string
-			s, err = strictjson.String(value)
-			r.Type = IssuerType(s)
+			r.Type, err = oneOf(value, TypePlatform, TypeClient, TypeExternal)
 		case "status":
-			var s string
-			s, err = strictjson.String(value)
-			r.Status = Status(s)
+			r.Status, err = oneOf(value, Active, Disabled)
 		case "aud":
 			r.Audience, err = strictjson.Strings(value, MaxAudiences)
 		case "scope":
@@ -113,6 +110,9 @@ func (r *Issuer) Validate() error {
 	if limit := int64(MaxTokenTTL / time.Second); r.MaxTokenTTL < 0 || r.MaxTokenTTL > limit {
 		return fmt.Errorf("max_token_ttl %d is not 1 to %d seconds: a revoked token is remembered no longer", r.MaxTokenTTL, limit)
 	}
+	if err := checkTimes(r.NotBefore); err != nil {
+		return fmt.Errorf("not_before: %w", err)
+	}
 	if err := checkURIs("aud", r.Audience); err != nil {
 		return err
 	}
@@ -136,6 +136,9 @@ func (r *Issuer) validatePlatform() error {
 	}
 	if r.Account != "" && !IsAccount(r.Account) {
 		return fmt.Errorf("account %s is not acc, then 8 to 33 of a-z 0-9 _ -", quote(r.Account))
+	}
+	if strings.HasSuffix(r.Iss, "/") {
+		return fmt.Errorf("iss %s of the platform ends with a slash: leave it out, the URLs of the clients begin with one", quote(r.Iss))
 	}
 	return CheckIssuerURL("iss", r.Iss)
 }
@@ -195,7 +198,15 @@ func (r *Issuer) Encode() ([]byte, error) {
 	b.str("jwks_uri", r.JWKSURI)
 	b.str("account", r.Account)
 	b.extra(r.Extra)
-	return b.object()
+	out := b.object()
+	back, err := ParseIssuer(out)
+	if err == nil {
+		err = sameExtra(r.Extra, back.Extra)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // TokenTTL is the longest life of the issuer's tokens.

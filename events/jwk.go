@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -19,32 +18,26 @@ import (
 	"github.com/keyherald/keyherald/events/strictjson"
 )
 
-var (
-	errPrivate   = errors.New("a private key was put in a public bucket: revoke it, and register a new one by its public members only")
-	errSymmetric = errors.New("symmetric key (kty oct): only public keys are accepted; if it is a real secret, it is known now: replace it")
-)
+var errForeignMember = errors.New("members of more than one type of key (crv, x, y, n, e): which key is meant is not certain")
 
 // jwk collects the members of a JSON Web Key while a record is read.
 type jwk struct {
 	kty, crv, alg, use, kid string
 	x, y, n, e              []byte
-	private                 bool
 }
 
 func (j *jwk) member(name string, value []byte) (known bool, err error) {
 	switch name {
 	case "kty":
-		j.kty, err = strictjson.String(value)
+		j.kty, err = nonEmpty(value)
 	case "crv":
-		j.crv, err = strictjson.String(value)
+		j.crv, err = nonEmpty(value)
 	case "alg":
-		j.alg, err = strictjson.String(value)
+		j.alg, err = nonEmpty(value)
 	case "use":
-		j.use, err = strictjson.String(value)
+		j.use, err = nonEmpty(value)
 	case "kid":
-		if j.kid, err = strictjson.String(value); err == nil && j.kid == "" {
-			err = errors.New("empty: leave it out, the record's name has it")
-		}
+		j.kid, err = nonEmpty(value)
 	case "x":
 		j.x, err = octets(value)
 	case "y":
@@ -53,12 +46,21 @@ func (j *jwk) member(name string, value []byte) (known bool, err error) {
 		j.n, err = octets(value)
 	case "e":
 		j.e, err = octets(value)
-	case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv": // RFC 7518 §6, and priv of the AKP keys
-		j.private = true
+	case "key_ops":
+		return false, checkOperations(value)
 	default:
 		return false, nil
 	}
 	return true, err
+}
+
+// nonEmpty reads a string. An empty one is not the same as none.
+func nonEmpty(value []byte) (string, error) {
+	s, err := strictjson.String(value)
+	if err == nil && s == "" {
+		err = errors.New("empty: leave it out or fill it in")
+	}
+	return s, err
 }
 
 // octets decodes a base64url member.
@@ -74,20 +76,30 @@ func octets(value []byte) ([]byte, error) {
 	return b, nil
 }
 
-// publicKey makes the key, and binds it to its one algorithm.
-func (j *jwk) publicKey() (Algorithm, crypto.PublicKey, error) {
-	if j.kty == "oct" {
-		return "", nil, errSymmetric
+// checkOperations checks key_ops (RFC 7517 §4.3): a key that is not for verifying is refused.
+func checkOperations(value []byte) error {
+	ops, err := strictjson.Strings(value, 8)
+	if err != nil {
+		return err
 	}
-	if j.private {
-		return "", nil, errPrivate
+	if !slices.Contains(ops, "verify") {
+		return errors.New(`only keys for signatures ("verify") are accepted`)
 	}
+	slices.Sort(ops)
+	if len(slices.Compact(ops)) != len(ops) {
+		return errors.New("an operation stands there twice")
+	}
+	return nil
+}
+
+// publicKey makes the key, and binds it to its one algorithm. See parseKey for before.
+func (j *jwk) publicKey(before *Key) (Algorithm, crypto.PublicKey, error) {
 	if j.use != "" && j.use != "sig" {
 		return "", nil, fmt.Errorf(`use %s: only keys for signatures ("sig") are accepted`, quote(j.use))
 	}
 	switch j.kty {
 	case "OKP":
-		return j.ed25519()
+		return j.ed25519(before)
 	case "EC":
 		return j.p256()
 	case "RSA":
@@ -98,7 +110,10 @@ func (j *jwk) publicKey() (Algorithm, crypto.PublicKey, error) {
 	return "", nil, fmt.Errorf("kty %s is not OKP, EC or RSA", quote(j.kty))
 }
 
-func (j *jwk) ed25519() (Algorithm, crypto.PublicKey, error) {
+func (j *jwk) ed25519(before *Key) (Algorithm, crypto.PublicKey, error) {
+	if j.y != nil || j.n != nil || j.e != nil {
+		return "", nil, errForeignMember
+	}
 	if j.crv != "Ed25519" {
 		return "", nil, fmt.Errorf("crv %s of an OKP key is not Ed25519", quote(j.crv))
 	}
@@ -106,6 +121,9 @@ func (j *jwk) ed25519() (Algorithm, crypto.PublicKey, error) {
 		return "", nil, fmt.Errorf("alg %s of an Ed25519 key is not EdDSA", quote(j.alg))
 	}
 	key := ed25519.PublicKey(j.x)
+	if before != nil && key.Equal(before.Public) {
+		return EdDSA, before.Public, nil
+	}
 	if err := checkEd25519(key); err != nil {
 		return "", nil, err
 	}
@@ -113,6 +131,9 @@ func (j *jwk) ed25519() (Algorithm, crypto.PublicKey, error) {
 }
 
 func (j *jwk) p256() (Algorithm, crypto.PublicKey, error) {
+	if j.n != nil || j.e != nil {
+		return "", nil, errForeignMember
+	}
 	if j.crv != "P-256" {
 		return "", nil, fmt.Errorf("crv %s of an EC key is not P-256", quote(j.crv))
 	}
@@ -131,6 +152,9 @@ func (j *jwk) p256() (Algorithm, crypto.PublicKey, error) {
 }
 
 func (j *jwk) rsa() (Algorithm, crypto.PublicKey, error) {
+	if j.crv != "" || j.x != nil || j.y != nil {
+		return "", nil, errForeignMember
+	}
 	alg := Algorithm(j.alg)
 	if len(j.e) == 0 || len(j.e) > 4 || j.e[0] == 0 {
 		return "", nil, errors.New("e is not the shortest form of a number of at most 32 bits (RFC 7518 §6.3.1)")
@@ -154,7 +178,7 @@ func CheckPublicKey(alg Algorithm, key crypto.PublicKey) error {
 		}
 		return checkEd25519(key)
 	case *ecdsa.PublicKey:
-		if key.Curve != elliptic.P256() {
+		if key == nil || key.Curve != elliptic.P256() {
 			return errors.New("an ECDSA key must be on the curve P-256")
 		}
 		if alg != ES256 {
@@ -183,10 +207,22 @@ func checkEd25519(key ed25519.PublicKey) error {
 	if isSmallOrder(&point) {
 		return errors.New("x is a point of small order, which verifies forged signatures")
 	}
-	if !bytes.Equal(point.Bytes(), key) {
+	if !isReduced(key) {
 		return errors.New("x is not the canonical encoding of its point")
 	}
 	return nil
+}
+
+// isReduced reports whether the y coordinate in key, little endian under the sign bit, is less than p = 2^255 - 19. A point of
+// another order than 1 and 2 has no encoding but one that is reduced; those two have x = 0, which has no sign,
+// and are refused as of small order. To encode the point again and compare would say the same at the cost of an inversion.
+func isReduced(key ed25519.PublicKey) bool {
+	for _, b := range key[1:31] {
+		if b != 0xff {
+			return true
+		}
+	}
+	return key[31]&0x7f != 0x7f || key[0] < 0xed
 }
 
 func isSmallOrder(point *edwards25519.Point) bool {
@@ -199,11 +235,14 @@ func checkRSA(alg Algorithm, key *rsa.PublicKey) error {
 	if alg != RS256 && alg != PS256 {
 		return fmt.Errorf("alg %s of an RSA key is neither RS256 nor PS256: it must say which", quote(string(alg)))
 	}
-	if key.N == nil || key.N.BitLen() < MinRSABits || key.N.BitLen() > MaxRSABits || key.N.Bit(0) == 0 {
+	if key == nil || key.N == nil || key.N.BitLen() < MinRSABits || key.N.BitLen() > MaxRSABits || key.N.Bit(0) == 0 {
 		return fmt.Errorf("n is not an odd number of %d to %d bits", MinRSABits, MaxRSABits)
 	}
 	if key.E < 3 || key.E > 1<<31-1 || key.E&1 == 0 {
 		return errors.New("e is not an odd number from 3 to 2^31-1")
+	}
+	if isROCA(key.N) {
+		return errors.New("n was made by a generator whose keys can be factored (CVE-2017-15361): make a new key elsewhere")
 	}
 	return nil
 }
@@ -237,6 +276,9 @@ func Thumbprint(key crypto.PublicKey) (string, error) {
 	var text string
 	switch key := key.(type) {
 	case ed25519.PublicKey:
+		if len(key) != ed25519.PublicKeySize {
+			return "", fmt.Errorf("an Ed25519 key of %d bytes, not %d", len(key), ed25519.PublicKeySize)
+		}
 		text = fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, enc(key))
 	case *ecdsa.PublicKey:
 		point, err := key.Bytes()

@@ -2,7 +2,6 @@ package events
 
 import (
 	"crypto"
-	"errors"
 	"fmt"
 	"time"
 
@@ -33,8 +32,9 @@ type Key struct {
 
 // KeyRevocation is the revoked member of a key record, and the value of a record revoked.….
 type KeyRevocation struct {
-	RevokedAt int64  // revoked_at, NumericDate
+	RevokedAt int64  // revoked_at, NumericDate. Zero: unknown
 	Reason    string // reason
+	Extra     Extra  // members of newer versions
 }
 
 // KeyState is what a key is good for at a moment. It is derived, never stored.
@@ -51,7 +51,11 @@ const (
 )
 
 func (s KeyState) String() string {
-	return [...]string{"unknown", "pending", "active", "retiring", "expired", "revoked"}[s]
+	names := [...]string{"unknown", "pending", "active", "retiring", "expired", "revoked"}
+	if int(s) >= len(names) {
+		s = KeyUnknown
+	}
+	return names[s]
 }
 
 // Usable reports whether a key in this state verifies signatures.
@@ -74,18 +78,34 @@ func (k *Key) State(now time.Time) KeyState {
 }
 
 // ParseKey reads and validates the key record of the given kid.
-func ParseKey(kid KeyID, data []byte) (*Key, error) {
+func ParseKey(kid KeyID, data []byte) (*Key, error) { return parseKey(kid, data, nil) }
+
+// parseKey is ParseKey for a record that is about to replace before, if not nil. A public key that was there already
+// is not checked again: to end or to revoke a key is to write it once more, and the check is most of the work.
+func parseKey(kid KeyID, data []byte, before *Key) (*Key, error) {
+	k, err := readKey(kid, data, before)
+	if err != nil {
+		return nil, alarm(data, err)
+	}
+	return k, nil
+}
+
+func readKey(kid KeyID, data []byte, before *Key) (*Key, error) {
 	var m members
+	if err := m.open(data); err != nil {
+		return nil, err
+	}
+	if err := checkSecrecy(&m.obj); err != nil {
+		return nil, err
+	}
 	var j jwk
 	k := new(Key)
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
+	err := m.each(func(name string, value []byte) (_ bool, err error) {
 		switch name {
 		case "nbf":
 			k.NotBefore, err = timestamp(value)
 		case "exp":
-			if k.Expires, err = timestamp(value); err == nil && k.Expires == 0 {
-				err = errors.New("zero: leave it out for a key without an end")
-			}
+			k.Expires, err = expiry(value)
 		case "iat":
 			k.IssuedAt, err = timestamp(value)
 		case "revoked":
@@ -101,7 +121,7 @@ func ParseKey(kid KeyID, data []byte) (*Key, error) {
 	if j.kid != "" && j.kid != string(kid) {
 		return nil, fmt.Errorf("kid %s is not the one in the record's name, %s", quote(j.kid), quote(string(kid)))
 	}
-	if k.Algorithm, k.Public, err = j.publicKey(); err != nil {
+	if k.Algorithm, k.Public, err = j.publicKey(before); err != nil {
 		return nil, err
 	}
 	k.Extra = m.extra
@@ -116,12 +136,17 @@ func (k *Key) Validate() error {
 	if err := CheckPublicKey(k.Algorithm, k.Public); err != nil {
 		return err
 	}
+	if k.Revoked != nil {
+		if err := k.Revoked.Validate(); err != nil {
+			return err
+		}
+	}
 	return k.validateWindow()
 }
 
 func (k *Key) validateWindow() error {
-	if k.NotBefore < 0 || k.Expires < 0 || k.IssuedAt < 0 {
-		return errors.New("negative time")
+	if err := checkTimes(k.NotBefore, k.Expires, k.IssuedAt); err != nil {
+		return err
 	}
 	if k.Expires != 0 && k.Expires <= k.NotBefore {
 		return fmt.Errorf("exp %d is not after nbf %d: the key would never be valid", k.Expires, k.NotBefore)
@@ -144,7 +169,18 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 		b.raw("revoked", k.Revoked.encode())
 	}
 	b.extra(k.Extra)
-	return b.object()
+	out := b.object()
+	back, err := ParseKey(kid, out)
+	if err == nil {
+		err = sameExtra(k.Extra, back.Extra)
+	}
+	if err == nil && k.Revoked != nil {
+		err = sameExtra(k.Revoked.Extra, back.Revoked.Extra)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func parseKeyRevocation(data []byte) (*KeyRevocation, error) {
@@ -155,9 +191,7 @@ func parseKeyRevocation(data []byte) (*KeyRevocation, error) {
 		case "revoked_at":
 			r.RevokedAt, err = timestamp(value)
 		case "reason":
-			if r.Reason, err = strictjson.String(value); err == nil && len(r.Reason) > MaxReason {
-				err = fmt.Errorf("longer than %d bytes", MaxReason)
-			}
+			r.Reason, err = strictjson.String(value)
 		default:
 			return false, nil
 		}
@@ -166,21 +200,41 @@ func parseKeyRevocation(data []byte) (*KeyRevocation, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Extra = m.extra
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
 	return r, nil
+}
+
+// Validate checks the record. It is applied to what is read and to what is about to be written.
+func (r *KeyRevocation) Validate() error {
+	if err := checkTimes(r.RevokedAt); err != nil {
+		return fmt.Errorf("revoked_at: %w", err)
+	}
+	return checkReason(r.Reason)
 }
 
 func (r *KeyRevocation) encode() []byte {
 	var b builder
 	b.int("revoked_at", r.RevokedAt)
 	b.str("reason", r.Reason)
-	out, _ := b.object() // a number and a bounded reason fit
-	return out
+	b.extra(r.Extra)
+	return b.object()
 }
 
-// Encode returns the value of a record revoked.….
+// Encode validates the record and returns the value of a record revoked.….
 func (r *KeyRevocation) Encode() ([]byte, error) {
-	if len(r.Reason) > MaxReason {
-		return nil, fmt.Errorf("reason is longer than %d bytes", MaxReason)
+	if err := r.Validate(); err != nil {
+		return nil, err
 	}
-	return r.encode(), nil
+	out := r.encode()
+	back, err := parseKeyRevocation(out)
+	if err == nil {
+		err = sameExtra(r.Extra, back.Extra)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -33,7 +34,7 @@ func ParseKeyID(s string) (KeyID, error) {
 	if plain(s, MaxKeyID) {
 		return KeyID(s), nil
 	}
-	if len(s) == 0 || len(s) > MaxForeignKeyID || !utf8.ValidString(s) || hasControl(s) {
+	if s == "" || len(s) > MaxForeignKeyID || !isText(s) {
 		return "", fmt.Errorf("kid %s is not text of 1 to %d bytes without control characters", quote(s), MaxForeignKeyID)
 	}
 	return KeyID(s), nil
@@ -73,7 +74,7 @@ type RecordName struct {
 	KeyID  KeyID
 }
 
-// IssuerRecord, KeyRecord and RevokedRecord name the records of an issuer and of one of its keys.
+// IssuerRecord names the record of an issuer.
 func IssuerRecord(issuer Name) RecordName { return RecordName{Kind: KindIssuer, Issuer: issuer} }
 
 // KeyRecord names the record of a key.
@@ -116,10 +117,10 @@ func ParseRecordName(s string) (RecordName, error) {
 		return RecordName{}, errRecordName
 	}
 	var err error
-	if r.Issuer, err = ParseName(issuer); err != nil || !hasKey {
-		return r, err
+	if r.Issuer, err = ParseName(issuer); err == nil && hasKey {
+		r.KeyID, err = parseKeyPart(rest)
 	}
-	if r.KeyID, err = parseKeyPart(rest); err != nil {
+	if err != nil {
 		return RecordName{}, err
 	}
 	return r, nil
@@ -136,7 +137,7 @@ func parseKeyPart(s string) (KeyID, error) {
 	}
 	raw, err := decodeBase64(encoded)
 	if err != nil {
-		return "", fmt.Errorf("kid after b64 is not unpadded base64url")
+		return "", errors.New("kid after b64 is not unpadded base64url")
 	}
 	kid, err := ParseKeyID(string(raw))
 	if err != nil {
@@ -163,8 +164,10 @@ func plain(s string, limit int) bool {
 	return true
 }
 
-func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+// isText reports whether s is UTF-8 without control characters: it can be shown in a line of a log or a terminal, and
+// JSON carries it unchanged.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // quote shows a piece of foreign text in an error: escaped and cut.

@@ -1,7 +1,10 @@
 package events
 
 import (
+	"cmp"
 	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +22,7 @@ type Set struct {
 	issuers  *table[Name, issuerSlot]
 	keys     *table[keyRef, keySlot]
 	external *table[string, externalSlot] // by iss
+	known    atomic.Int64                 // issuers that have a record
 	emit     func(Change)
 
 	mu       sync.RWMutex // for Apply and the listings; no lookup takes it
@@ -41,8 +45,10 @@ type KeyEntry struct {
 	Revision uint64 // of the record
 	Modified int64  // server time of the record, Unix seconds
 
-	RevokedBy uint64         // revision of the first message on revoked.…; zero: there is none
-	Reason    *KeyRevocation // what that message said, if it could be read
+	// RevokedBy is the revision of the last message on revoked.…, or zero if there is none. It is the last one, because the
+	// bucket may have dropped the first, and a node that starts now must say the same.
+	RevokedBy uint64
+	Reason    *KeyRevocation // what that message said; its time, if it could not be read
 }
 
 // State is the key's state at now.
@@ -138,15 +144,16 @@ func (s *Set) Issuer(name Name) *IssuerEntry {
 }
 
 // IssuerOf returns the issuer whose tokens carry iss, compared byte by byte, or nil: the platform, else the client whose URL is
-// derived from the platform's, else the one external issuer that says so. Of two external issuers with one iss neither is found.
+// derived from the platform's, else the one external issuer that says so. Of two external issuers with one iss neither
+// is found, and none is found below the platform's /v1/clients/, whether there is a client of that name or not.
 func (s *Set) IssuerOf(iss string) *IssuerEntry {
 	p := s.platform.Load()
 	if p != nil {
 		if iss == p.entry.Record.Iss {
 			return p.entry
 		}
-		if len(iss) > len(p.clientPrefix) && iss[:len(p.clientPrefix)] == p.clientPrefix {
-			e := s.Issuer(Name(iss[len(p.clientPrefix):]))
+		if client, ok := strings.CutPrefix(iss, p.clientPrefix); ok {
+			e := s.Issuer(Name(client))
 			if e != nil && e.Record.Type == TypeClient {
 				return e
 			}
@@ -157,7 +164,11 @@ func (s *Set) IssuerOf(iss string) *IssuerEntry {
 	if slot == nil || len(slot.names) != 1 {
 		return nil
 	}
-	return s.Issuer(slot.names[0])
+	// The index and the entry are two loads: what was found may have become another issuer in between.
+	if e := s.Issuer(slot.names[0]); e != nil && e.Record.Type == TypeExternal && e.Record.Iss == iss {
+		return e
+	}
+	return nil
 }
 
 // Key returns the key of an issuer, or nil. It may be a key without a record that is only known to be revoked.
@@ -168,8 +179,9 @@ func (s *Set) Key(issuer Name, kid KeyID) *KeyEntry {
 	return nil
 }
 
-// Len returns how many issuers and keys there are, keys of unknown issuers included.
-func (s *Set) Len() (issuers, keys int) { return s.issuers.len(), s.keys.len() }
+// Len returns how many issuers have a record and how many keys there are, those of unknown issuers and those that are only
+// known to be revoked included.
+func (s *Set) Len() (issuers, keys int) { return int(s.known.Load()), s.keys.len() }
 
 // Issuers visits every issuer that has a valid record, in no order.
 func (s *Set) Issuers() iter.Seq[*IssuerEntry] {
@@ -193,7 +205,7 @@ func (s *Set) AllKeys() iter.Seq[*KeyEntry] {
 	}
 }
 
-// Keys returns the keys of one issuer, the latest first.
+// Keys returns the keys of one issuer, the latest written first.
 func (s *Set) Keys(issuer Name) []*KeyEntry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -205,6 +217,9 @@ func (s *Set) Keys(issuer Name) []*KeyEntry {
 	for k := slot.keys; k != nil; k = k.next {
 		out = append(out, k.entry.Load())
 	}
+	slices.SortFunc(out, func(a, b *KeyEntry) int {
+		return cmp.Or(cmp.Compare(b.Revision, a.Revision), cmp.Compare(b.RevokedBy, a.RevokedBy))
+	})
 	return out
 }
 
@@ -219,12 +234,17 @@ func (s *Set) Rejected() []Rejected {
 	return out
 }
 
-// Ambiguous returns the identifiers that more than one external issuer claims, with their names. None of them is trusted.
+// Ambiguous returns the identifiers of external issuers that are not theirs alone, with the names of all who claim them. No external
+// issuer is trusted under such an identifier: not if there are two, and not if it is the platform's or that of a client.
 func (s *Set) Ambiguous() map[string][]Name {
 	out := map[string][]Name{}
+	p := s.platform.Load()
 	for slot := range s.external.all() {
-		if len(slot.names) > 1 {
-			out[slot.iss] = slot.names
+		switch {
+		case p != nil && (slot.iss == p.entry.Record.Iss || strings.HasPrefix(slot.iss, p.clientPrefix)):
+			out[slot.iss] = slices.Concat([]Name{Platform}, slot.names)
+		case len(slot.names) > 1:
+			out[slot.iss] = slices.Clone(slot.names)
 		}
 	}
 	return out

@@ -8,9 +8,11 @@ import (
 
 // table is a map for one writer at a time and any number of readers, who take no lock. It is a trie over the bits of a
 // keyed hash: a change replaces one pointer, so its cost does not depend on how much is in the table, and names
-// chosen by an attacker do not collide. Branches stay when what they held is gone: a table is as large as it ever was.
+// chosen by an attacker do not collide. A branch with one leaf left gives way to it: a table is as large as what is in it.
+//
+// A reader who is in a branch that was just taken out sees it as it was then: as if it had been a moment earlier.
 type table[K comparable, V any] struct {
-	seed maphash.Seed
+	hash func(K) uint64
 	root branch[K, V]
 	n    atomic.Int64
 }
@@ -35,7 +37,8 @@ type node[K comparable, V any] struct {
 }
 
 func newTable[K comparable, V any]() *table[K, V] {
-	return &table[K, V]{seed: maphash.MakeSeed()}
+	seed := maphash.MakeSeed()
+	return &table[K, V]{hash: func(key K) uint64 { return maphash.Comparable(seed, key) }}
 }
 
 // len is the number of keys.
@@ -43,7 +46,7 @@ func (t *table[K, V]) len() int { return int(t.n.Load()) }
 
 // get returns the value of key, or nil.
 func (t *table[K, V]) get(key K) *V {
-	hash := maphash.Comparable(t.seed, key)
+	hash := t.hash(key)
 	b := &t.root
 	for shift := 0; shift < hashBits; shift += branchBits {
 		n := b.slots[hash>>shift&branchMask].Load()
@@ -69,7 +72,7 @@ func (n *node[K, V]) find(hash uint64, key K) *V {
 
 // put sets the value of key. Only one put or delete may run at a time.
 func (t *table[K, V]) put(key K, value *V) {
-	leaf := &node[K, V]{hash: maphash.Comparable(t.seed, key), key: key, value: value}
+	leaf := &node[K, V]{hash: t.hash(key), key: key, value: value}
 	b := &t.root
 	for shift := 0; ; shift += branchBits {
 		slot := &b.slots[leaf.hash>>shift&branchMask]
@@ -110,23 +113,46 @@ func (n *node[K, V]) without(key K) *node[K, V] {
 
 // delete removes key. Only one put or delete may run at a time.
 func (t *table[K, V]) delete(key K) {
-	hash := maphash.Comparable(t.seed, key)
-	b := &t.root
-	for shift := 0; shift < hashBits; shift += branchBits {
-		slot := &b.slots[hash>>shift&branchMask]
+	hash := t.hash(key)
+	var path [hashBits / branchBits]*atomic.Pointer[node[K, V]] // the slots that lead to the leaf, its own last
+	depth := 0
+	for b := &t.root; ; depth++ {
+		slot := &b.slots[hash>>(depth*branchBits)&branchMask]
+		path[depth] = slot
 		n := slot.Load()
-		if n == nil {
+		if n != nil && n.branch != nil {
+			b = n.branch
+			continue
+		}
+		if n.find(hash, key) == nil {
 			return
 		}
-		if n.branch == nil {
-			if n.find(hash, key) != nil {
-				slot.Store(n.without(key))
-				t.n.Add(-1)
-			}
-			return
-		}
-		b = n.branch
+		slot.Store(n.without(key))
+		t.n.Add(-1)
+		break
 	}
+	for depth--; depth >= 0; depth-- {
+		leaf, ok := path[depth].Load().branch.single()
+		if !ok {
+			return
+		}
+		path[depth].Store(leaf)
+	}
+}
+
+// single returns the one leaf in b, or nil if there is nothing. It reports false if there is more.
+func (b *branch[K, V]) single() (leaf *node[K, V], ok bool) {
+	for i := range b.slots {
+		n := b.slots[i].Load()
+		if n == nil {
+			continue
+		}
+		if leaf != nil || n.branch != nil {
+			return nil, false
+		}
+		leaf = n
+	}
+	return leaf, true
 }
 
 // all visits every value, in no order. What is changed meanwhile may or may not be seen.

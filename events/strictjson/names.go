@@ -19,7 +19,7 @@ type memberName struct {
 var seed = maphash.MakeSeed()
 
 func newMemberName(data []byte, s span, escaped bool) memberName {
-	raw := data[s.from:s.to]
+	raw := s.of(data)
 	if !escaped {
 		return memberName{s, uint32(maphash.Bytes(seed, raw)), false}
 	}
@@ -36,7 +36,7 @@ func newMemberName(data []byte, s span, escaped bool) memberName {
 
 // same reports whether n and other stand for one name.
 func (n memberName) same(other memberName, data []byte) bool {
-	a, b := data[n.from:n.to], data[other.from:other.to]
+	a, b := n.of(data), other.of(data)
 	if !n.escaped && !other.escaped {
 		return string(a) == string(b)
 	}

@@ -5,17 +5,17 @@ import (
 	"unicode/utf8"
 )
 
-// parser walks over one document. Its methods return false after noting a reason.
+// parser walks over one document. Its methods return false after noting what is wrong.
 type parser struct {
-	data   []byte
-	pos    int
-	reason string
-	open   int // names in use in the stack below
-	names  [maxNames]memberName
+	data  []byte
+	pos   int
+	fault fault
+	open  int // names in use in the stack below
+	names [maxNames]memberName
 }
 
-func (p *parser) fail(reason string) bool {
-	p.reason = reason
+func (p *parser) fail(f fault) bool {
+	p.fault = f
 	return false
 }
 
@@ -23,12 +23,12 @@ func (p *parser) fail(reason string) bool {
 func (p *parser) begin() bool {
 	if len(p.data) > MaxSize {
 		p.pos = MaxSize
-		return p.fail("document too long")
+		return p.fail(tooLong)
 	}
 	// All at once, because that is several times as fast as rune by rune while reading.
 	if !utf8.Valid(p.data) {
 		p.pos = invalidUTF8(p.data)
-		return p.fail("invalid UTF-8")
+		return p.fail(notUTF8)
 	}
 	p.space()
 	return true
@@ -38,14 +38,14 @@ func (p *parser) begin() bool {
 func (p *parser) end() bool {
 	p.space()
 	if p.pos != len(p.data) {
-		return p.fail("data after the end")
+		return p.fail(dataAfterEnd)
 	}
 	return true
 }
 
-// err is the error for the reason that was noted last.
+// err is the error for what was noted last.
 func (p *parser) err() error {
-	return &SyntaxError{Offset: p.pos, Reason: p.reason}
+	return &SyntaxError{Offset: p.pos, Reason: reasons[p.fault]}
 }
 
 func (p *parser) space() {
@@ -68,7 +68,7 @@ func (p *parser) skipSpace() {
 // value reads a value; depth is its own if it is an array or an object.
 func (p *parser) value(depth int) bool {
 	if p.pos >= len(p.data) {
-		return p.fail("unexpected end")
+		return p.fail(endsEarly)
 	}
 	switch p.data[p.pos] {
 	case '"':
@@ -87,21 +87,21 @@ func (p *parser) value(depth int) bool {
 	case 'n':
 		return p.literal("null")
 	}
-	return p.fail("unexpected character")
+	return p.fail(unexpected)
 }
 
 func (p *parser) literal(want string) bool {
 	if !bytes.HasPrefix(p.data[p.pos:], []byte(want)) {
-		return p.fail("unexpected character")
+		return p.fail(unexpected)
 	}
 	p.pos += len(want)
 	return true
 }
 
 // object reads an object; with into, its members are noted there.
-func (p *parser) object(into *Object, depth int) bool {
+func (p *parser) object(into *Index, depth int) bool {
 	if depth > MaxDepth {
-		return p.fail("nested too deeply")
+		return p.fail(tooDeep)
 	}
 	base := p.open
 	p.pos++ // {
@@ -113,14 +113,14 @@ func (p *parser) object(into *Object, depth int) bool {
 	for {
 		p.space()
 		if p.peek() != '"' {
-			return p.fail("expected a member name")
+			return p.fail(wantName)
 		}
 		if !p.name(base) {
 			return false
 		}
 		p.space()
 		if p.peek() != ':' {
-			return p.fail("expected a colon")
+			return p.fail(wantColon)
 		}
 		p.pos++
 		p.space()
@@ -140,7 +140,7 @@ func (p *parser) object(into *Object, depth int) bool {
 			p.open = base
 			return true
 		default:
-			return p.fail("expected a comma or the object's end")
+			return p.fail(wantObjectEnd)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func (p *parser) object(into *Object, depth int) bool {
 // name reads a name and pushes it, unless the object whose names start at base has it already.
 func (p *parser) name(base int) bool {
 	if p.open-base == MaxMembers || p.open == maxNames {
-		return p.fail("too many members")
+		return p.fail(tooMany)
 	}
 	at := p.pos
 	s, escaped, ok := p.str()
@@ -159,7 +159,7 @@ func (p *parser) name(base int) bool {
 	for _, other := range p.names[base:p.open] {
 		if name.hash == other.hash && name.same(other, p.data) {
 			p.pos = at
-			return p.fail("duplicate member name")
+			return p.fail(duplicate)
 		}
 	}
 	p.names[p.open] = name
@@ -169,7 +169,7 @@ func (p *parser) name(base int) bool {
 
 func (p *parser) array(depth int) bool {
 	if depth > MaxDepth {
-		return p.fail("nested too deeply")
+		return p.fail(tooDeep)
 	}
 	p.pos++ // [
 	p.space()
@@ -190,7 +190,7 @@ func (p *parser) array(depth int) bool {
 			p.pos++
 			return true
 		default:
-			return p.fail("expected a comma or the array's end")
+			return p.fail(wantArrayEnd)
 		}
 	}
 }
@@ -205,32 +205,52 @@ func (p *parser) peek() byte {
 
 // str reads a string and returns the span between its quotes.
 func (p *parser) str() (s span, escaped, ok bool) {
-	from := p.pos + 1
-	for i := from; i < len(p.data); i++ {
-		switch c := p.data[i]; {
-		case c == '"':
-			p.pos = i + 1
-			return span{uint16(from), uint16(i)}, escaped, true
-		case c == '\\':
+	p.pos++ // "
+	from := p.pos
+	for p.pos < len(p.data) {
+		p.pos += plainLen(p.data[p.pos:])
+		switch p.peek() {
+		case '"':
+			s = span{uint16(from), uint16(p.pos)}
+			p.pos++
+			return s, escaped, true
+		case '\\':
 			escaped = true
-			p.pos = i
 			if !p.escape() {
 				return span{}, false, false
 			}
-			i = p.pos - 1
-		case c < 0x20:
-			p.pos = i
-			return span{}, false, p.fail("control character in a string")
+		default:
+			if p.pos < len(p.data) {
+				return span{}, false, p.fail(rawControl)
+			}
 		}
 	}
-	p.pos = len(p.data)
-	return span{}, false, p.fail("unexpected end")
+	return span{}, false, p.fail(endsEarly)
+}
+
+// special are the bytes of a string that do not stand for themselves: quote, backslash and control characters.
+var special = func() (is [256]bool) {
+	for c := range 0x20 {
+		is[c] = true
+	}
+	is['"'], is['\\'] = true, true
+	return is
+}()
+
+// plainLen is how many bytes b starts with that are not special.
+func plainLen(b []byte) int {
+	for i, c := range b {
+		if special[c] {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // escape reads one escape sequence, both halves of a surrogate pair at once.
 func (p *parser) escape() bool {
 	if p.pos+1 >= len(p.data) {
-		return p.fail("unexpected end")
+		return p.fail(endsEarly)
 	}
 	switch p.data[p.pos+1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -238,18 +258,18 @@ func (p *parser) escape() bool {
 		return true
 	case 'u':
 	default:
-		return p.fail("unknown escape sequence")
+		return p.fail(unknownEscape)
 	}
 	r := hex4(p.data[p.pos:])
 	switch {
 	case r < 0:
-		return p.fail("invalid escape sequence")
+		return p.fail(badEscape)
 	case 0xDC00 <= r && r < 0xE000:
-		return p.fail("unpaired surrogate")
+		return p.fail(unpaired)
 	case 0xD800 <= r && r < 0xDC00:
 		low := hex4(p.data[p.pos+6:])
 		if low < 0xDC00 || low >= 0xE000 {
-			return p.fail("unpaired surrogate")
+			return p.fail(unpaired)
 		}
 		p.pos += 6
 	}
@@ -281,7 +301,7 @@ func (p *parser) number() bool {
 		rest = rest[n:]
 	}
 	if !ok {
-		return p.fail("invalid number")
+		return p.fail(badNumber)
 	}
 	p.pos = len(p.data) - len(rest)
 	return true
