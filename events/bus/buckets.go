@@ -149,8 +149,8 @@ func EnsureBuckets(ctx context.Context, js jetstream.JetStream, replicas int) er
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("look for bucket %s: %w", b, err)
 		}
-		_, err = js.CreateStream(ctx, StreamConfig(b, replicas))
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was faster: checked below
+		// If another node was faster, with the same settings, this is no error.
+		if _, err = js.CreateStream(ctx, StreamConfig(b, replicas)); err != nil {
 			return fmt.Errorf("make bucket %s: %w", b, err)
 		}
 	}

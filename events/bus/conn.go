@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 	"github.com/rs/zerolog"
 )
 
@@ -47,26 +45,27 @@ type Conn struct {
 	log zerolog.Logger
 
 	mu        sync.Mutex
-	lost      chan struct{} // closed at the next disconnect, then replaced
 	connected chan struct{} // closed while connected
-	violation map[string]error
+	waiters   map[*waiter]struct{}
 	streams   map[Bucket]jetstream.Stream
 }
 
-// Pings find a connection that died without a word within 15 s.
 const (
+	// Pings find a connection that died without a word within 15 s.
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
 	dialTimeout  = 5 * time.Second
+	// A lost connection is made again after 50 ms at the earliest and 5 s at the latest after the last attempt.
+	firstRedial = 100 * time.Millisecond
+	lastRedial  = 5 * time.Second
 )
 
 // Connect connects to NATS.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{
 		log:       cfg.Logger,
-		lost:      make(chan struct{}),
 		connected: make(chan struct{}),
-		violation: map[string]error{},
+		waiters:   map[*waiter]struct{}{},
 		streams:   map[Bucket]jetstream.Stream{},
 	}
 	options, err := c.options(cfg)
@@ -74,27 +73,32 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		c.nc, err = nats.Connect(cfg.URL, options...)
+		c.nc, err = nats.Connect(cfg.URL, append(options, nats.Timeout(dialTime(ctx)))...)
 		if err == nil {
 			break
 		}
 		err = fmt.Errorf("connecting to %s: %w", redact(cfg.URL), connectError(err))
-		if !cfg.Wait {
+		if !cfg.Wait || errors.Is(err, ErrPermission) {
 			return nil, err
 		}
 		c.log.Warn().Err(err).Msg("waiting for nats")
-		select {
-		case <-time.After(backoff(attempt)):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
+		if ended := sleep(ctx, backoff(attempt, firstRedial, lastRedial, rand.N)); ended != nil {
+			return nil, errors.Join(ended, err)
 		}
 	}
-	c.markConnected()
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		c.nc.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// dialTime is how long one attempt to connect may take.
+func dialTime(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(min(dialTimeout, time.Until(deadline)), time.Millisecond)
+	}
+	return dialTimeout
 }
 
 func (c *Conn) options(cfg Config) ([]nats.Option, error) {
@@ -104,15 +108,18 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 	}
 	options := []nats.Option{
 		nats.Name(name),
-		nats.Timeout(dialTimeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // a credential may be refused for a while, during an upgrade
-		nats.CustomReconnectDelay(func(attempts int) time.Duration { return backoff(attempts) }),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			return backoff(attempts, firstRedial, lastRedial, rand.N)
+		}),
 		nats.ReconnectBufSize(-1), // a write fails now; it is not sent at some later time
+		// The library calls these one after the other, in the order in which things happened.
+		nats.ConnectHandler(c.markConnected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.markLost(err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { c.markConnected() }),
+		nats.ReconnectHandler(c.markConnected),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.noteError(err) }),
 	}
 	if cfg.TLS != nil {
@@ -134,36 +141,6 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 	return options, nil
 }
 
-// credential returns the option that proves who connects, and the inbox prefix that belongs to it.
-func credential(cfg Config) (nats.Option, string, error) {
-	file, what := cfg.SeedFile, "nkey seed"
-	if cfg.CredsFile != "" {
-		if cfg.SeedFile != "" {
-			return nil, "", errors.New("both an nkey seed file and a credentials file are given: use one")
-		}
-		file, what = cfg.CredsFile, "credentials"
-	}
-	if file == "" {
-		return nil, "", nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading the %s file: %w", what, err)
-	}
-	pair, err := nkeys.ParseDecoratedNKey(text)
-	if err != nil {
-		return nil, "", fmt.Errorf("file %s has no %s in it", file, what)
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		return nil, "", fmt.Errorf("file %s has no usable %s: %w", file, what, err)
-	}
-	if cfg.CredsFile != "" {
-		return nats.UserCredentials(file), InboxPrefix(public), nil
-	}
-	return nats.Nkey(public, pair.Sign), InboxPrefix(public), nil
-}
-
 func connectError(err error) error {
 	if errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "Authorization Violation") {
 		return fmt.Errorf("%w: the server refused the credential", ErrPermission)
@@ -182,71 +159,22 @@ func redact(urls string) string {
 	return strings.Join(parts, ",")
 }
 
-// Close closes the connection. Feeds on it end.
+// Close closes the connection. Feeds on it go on as if it were lost for good, until they are closed themselves.
 func (c *Conn) Close() { c.nc.Close() }
 
 // URL is the server that the connection is to now.
 func (c *Conn) URL() string { return c.nc.ConnectedUrlRedacted() }
 
+// InboxPrefix is the prefix of the subjects on which answers come.
+func (c *Conn) InboxPrefix() string {
+	if c.nc.Opts.InboxPrefix != "" {
+		return c.nc.Opts.InboxPrefix
+	}
+	return sharedInbox
+}
+
 // JetStream gives access to the server's JetStream API for making and checking buckets.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }
-
-func (c *Conn) markLost(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(c.lost)
-	c.lost = make(chan struct{})
-	select {
-	case <-c.connected:
-		c.connected = make(chan struct{})
-	default:
-	}
-	c.log.Warn().Err(err).Msg("nats disconnected")
-}
-
-func (c *Conn) markConnected() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.connected:
-	default:
-		close(c.connected)
-	}
-	c.log.Debug().Str("url", c.nc.ConnectedUrlRedacted()).Msg("nats connected")
-}
-
-func (c *Conn) noteError(err error) {
-	if errors.Is(err, nats.ErrPermissionViolation) {
-		c.mu.Lock()
-		c.violation[violationSubject(err)] = err
-		c.mu.Unlock()
-	}
-	c.log.Debug().Err(err).Msg("nats")
-}
-
-// violationSubject cuts the subject out of: … Permissions Violation for Publish to "subject".
-func violationSubject(err error) string {
-	_, rest, _ := strings.Cut(err.Error(), `"`)
-	subject, _, _ := strings.Cut(rest, `"`)
-	return subject
-}
-
-// denied returns the server's refusal to let this credential publish on subject, if there was one. The server does
-// not answer a request that it refuses: without this, the caller would only see that it timed out.
-func (c *Conn) denied(subject string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := c.violation[subject]
-	delete(c.violation, subject)
-	return err
-}
-
-// Lost returns a channel that is closed at the next disconnect.
-func (c *Conn) Lost() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lost
-}
 
 // Connected returns a channel that is closed once there is a connection.
 func (c *Conn) Connected() <-chan struct{} {
@@ -255,12 +183,49 @@ func (c *Conn) Connected() <-chan struct{} {
 	return c.connected
 }
 
-// backoff is the wait before another attempt: 100 ms doubled up to 30 s, of which a random half.
-func backoff(attempt int) time.Duration {
-	const first, last = 100 * time.Millisecond, 30 * time.Second
+// stream returns a handle on the bucket's stream, looked up once.
+func (c *Conn) stream(ctx context.Context, bucket Bucket) (jetstream.Stream, error) {
+	c.mu.Lock()
+	s := c.streams[bucket]
+	c.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := c.info(ctx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.streams[bucket] = s
+	c.mu.Unlock()
+	return s, nil
+}
+
+// info asks the server about the bucket's stream.
+func (c *Conn) info(ctx context.Context, bucket Bucket) (jetstream.Stream, error) {
+	ctx, stop := c.request(ctx, "$JS.API.STREAM.INFO."+bucket.Stream())
+	defer stop()
+	s, err := c.js.Stream(ctx, bucket.Stream())
+	return s, translate(cause(ctx, err))
+}
+
+// backoff is the wait before another attempt: first, doubled up to last, of which a random half.
+func backoff(attempt int, first, last time.Duration, random func(time.Duration) time.Duration) time.Duration {
 	d := last
-	if attempt < 9 {
+	if attempt < 16 {
 		d = min(first<<attempt, last)
 	}
-	return d/2 + rand.N(d/2)
+	return d/2 + random(d/2)
+}
+
+// sleep returns after d, or with the reason why ctx has ended before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -27,6 +27,9 @@ var (
 	ErrTooLarge = errors.New("the value is too large for a record")
 )
 
+// errClosed is why nothing can be asked any more.
+var errClosed = errors.New("the connection was closed")
+
 // translate turns an error of NATS into ours. It is the only place that knows their codes.
 func translate(err error) error {
 	var api *jetstream.APIError
@@ -59,14 +62,21 @@ func translate(err error) error {
 	return err
 }
 
-// isDisconnected reports whether a request failed because there was no connection to send it on.
+// isDisconnected reports whether a request failed for want of a connection.
 func isDisconnected(err error) bool {
-	return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrReconnectBufExceeded) ||
-		errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrConnectionReconnecting)
+	return errors.Is(err, errDisconnected) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrStaleConnection) ||
+		isUnsent(err)
+}
+
+// isUnsent reports whether a request was never sent because there was no connection to send it on.
+func isUnsent(err error) bool {
+	return errors.Is(err, errClosed) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrNoServers) ||
+		errors.Is(err, nats.ErrConnectionReconnecting)
 }
 
 // isUnknown reports whether a write that failed with err may have taken place all the same: it was sent, and no answer came.
 func isUnknown(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrStaleConnection)
+		errors.Is(err, errDisconnected) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrStaleConnection) ||
+		errors.Is(err, nats.ErrConnectionClosed)
 }

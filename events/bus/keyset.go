@@ -29,7 +29,7 @@ type KeySetStatus struct {
 
 // FollowKeys starts to follow KEYS and REVOCATIONS. The set is empty until it has caught up: see [KeySet.Wait].
 func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
-	return NewKeySet(&stream{c, Keys}, &stream{c, Revocations}, log)
+	return NewKeySet(c.Source(Keys), c.Source(Revocations), log)
 }
 
 // NewKeySet follows the two buckets from any sources.
@@ -104,8 +104,9 @@ func (k *KeySet) tell(c events.Change) {
 
 // keyFollower folds KEYS.
 type keyFollower struct {
-	set   *KeySet
-	fresh *events.Set // while it is being filled
+	set      *KeySet
+	fresh    *events.Set // while it is being filled
+	complete bool        // a set has been committed: what the next one changes is news
 }
 
 func (f *keyFollower) Restart() {
@@ -129,16 +130,17 @@ func (f *keyFollower) Commit() {
 	k, fresh := f.set, f.fresh
 	old := k.keys.Load()
 	if lost := fresh.KeepRevocations(old); len(lost) > 0 {
-		k.log.Error().Strs("names", lost).Msg("the bucket has lost key revocations that were seen: they stay in force here; write them again")
+		k.log.Warn().Strs("names", lost).Msg("the bucket has lost key revocations that were seen: they stay in force here; write them again")
 	}
 	if n := len(fresh.Rejected()); n > 0 {
 		k.log.Warn().Int("records", n).Msg("malformed records: see keyherald status")
 	}
 	k.keys.Store(fresh)
 	f.fresh = nil
-	if old.Revision() > 0 && k.changes.any() {
+	if f.complete && k.changes.any() {
 		events.Diff(old, fresh, k.tell)
 	}
+	f.complete = true
 }
 
 // revocationFollower folds REVOCATIONS, which only grow: reading them again adds to what is there.

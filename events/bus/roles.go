@@ -35,8 +35,8 @@ const sharedInbox = "_INBOX"
 // The nats command takes it as --inbox-prefix.
 func InboxPrefix(publicNkey string) string { return sharedInbox + "_" + publicNkey }
 
-// Permissions is what role r may do, inbox being the credential's [InboxPrefix]. A role that does not exist may do
-// nothing.
+// Permissions is what role r may do, inbox being the credential's [InboxPrefix]. Both lists are empty for a role that does
+// not exist, and never otherwise: a NATS server takes an empty list for leave to do everything.
 //
 // Operators and admins may use the shared _INBOX as well, so that they can work with the plain nats command; they can
 // read each other's answers there, and nobody else can.

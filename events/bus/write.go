@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,8 +29,17 @@ const (
 	headerMarkerReason = "Nats-Marker-Reason"
 )
 
-// requestTimeout bounds one request; a caller's context may end it earlier.
-const requestTimeout = 5 * time.Second
+// maxCaller is how much is written and read of a caller, in bytes; the streams have 1 KiB for all headers.
+const maxCaller = 256
+
+const (
+	// A write whose outcome is not known is looked for again after 50 ms at the earliest and 2 s at the latest.
+	firstLook = 100 * time.Millisecond
+	lastLook  = 2 * time.Second
+	// A decision that came too late is made again after 2.5 ms at the earliest and 500 ms at the latest.
+	firstRetry = 5 * time.Millisecond
+	lastRetry  = 500 * time.Millisecond
+)
 
 // Put is one write.
 type Put struct {
@@ -36,102 +48,121 @@ type Put struct {
 	Value  []byte
 	// Replaces is the revision of the name's last message; zero: there must be none.
 	Replaces uint64
-	// Caller says who writes; see events.Entry.
+	// Caller says who writes; see events.Entry. Control characters and what is beyond 256 bytes are left out.
 	Caller string
-	// TTL is how long the bucket keeps the message, in whole seconds. Zero: for ever, or the bucket's own limit.
+	// TTL is how long the bucket keeps the message, rounded up to whole seconds. Zero: for ever, or the bucket's own limit.
 	TTL time.Duration
 }
 
 // Put writes a record by compare-and-set and returns its revision. It fails with [ErrConflict] if the name's last
-// message is not the one to replace. When an answer gets lost, Put finds out what happened; it gives up with
-// [ErrUnknownOutcome] when ctx ends before.
+// message is not the one to replace, and at once with [ErrUnreachable] when there is no connection. When an answer gets lost, Put
+// finds out what happened, and writes again what did not arrive. [ErrUnknownOutcome] says that it could not: ctx
+// ended before, or the bucket's history does not tell any more.
 func (c *Conn) Put(ctx context.Context, p Put) (uint64, error) {
-	if len(p.Value) > events.MaxValue {
-		return 0, fmt.Errorf("writing %s: %d bytes: %w", p.Name, len(p.Value), ErrTooLarge)
+	revision, err := c.put(ctx, p)
+	if err != nil {
+		return 0, fmt.Errorf("writing %s: %w", p.Name, err)
 	}
-	subject := p.Bucket.Subject(p.Name)
-	id := rand.Text()
-	msg := nats.NewMsg(subject)
+	return revision, nil
+}
+
+func (c *Conn) put(ctx context.Context, p Put) (uint64, error) {
+	if len(p.Value) > events.MaxValue {
+		return 0, fmt.Errorf("%d bytes: %w", len(p.Value), ErrTooLarge)
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	msg, id := p.message()
+	revision, err := c.publish(ctx, msg)
+	if !isUnknown(err) {
+		return revision, translate(err)
+	}
+	return c.settle(ctx, p, msg, id, err)
+}
+
+func (p Put) message() (msg *nats.Msg, id string) {
+	id = rand.Text()
+	msg = nats.NewMsg(p.Bucket.Subject(p.Name))
 	msg.Data = p.Value
 	msg.Header.Set(headerWrite, id)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(p.Replaces, 10))
-	if p.Caller != "" {
-		msg.Header.Set(headerCaller, p.Caller)
+	if by := cleanCaller(p.Caller); by != "" {
+		msg.Header.Set(headerCaller, by)
 	}
 	if p.TTL > 0 {
-		msg.Header.Set(jetstream.MsgTTLHeader, p.TTL.Truncate(time.Second).String())
+		seconds := (p.TTL + time.Second - 1) / time.Second
+		msg.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(int64(seconds), 10)+"s")
 	}
-	sent := false // some attempt may have reached the stream
-	for attempt := 0; ; attempt++ {
-		revision, err := c.publish(ctx, msg)
-		if err == nil {
-			return revision, nil
-		}
-		if denied := c.denied(subject); denied != nil {
-			return 0, fmt.Errorf("writing %s: %w", p.Name, translate(denied))
-		}
-		reason := translate(err)
-		if !sent && !isUnknown(err) && !errors.Is(reason, ErrUnreachable) {
-			return 0, fmt.Errorf("writing %s: %w", p.Name, reason)
-		}
-		sent = sent || isUnknown(err)
-		if sent {
-			if revision, err := c.outcome(ctx, p, id); err == nil {
-				return revision, nil
-			} else if errors.Is(err, ErrConflict) {
-				return 0, fmt.Errorf("writing %s: %w", p.Name, ErrConflict)
-			}
-			reason = fmt.Errorf("%w: %w", ErrUnknownOutcome, reason)
-		}
-		if c.pause(ctx, attempt) != nil {
-			return 0, fmt.Errorf("writing %s: %w", p.Name, reason)
-		}
-	}
+	return msg, id
 }
 
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	if c.nc.IsClosed() {
+		return 0, errClosed
+	}
+	ctx, stop := c.request(ctx, msg.Subject)
+	defer stop()
 	ack, err := c.js.PublishMsg(ctx, msg)
 	if err != nil {
-		return 0, err
+		return 0, cause(ctx, err)
 	}
 	return ack.Sequence, nil
 }
 
-var errUndecided = errors.New("the write has not been found, nor another in its place")
-
-// outcome looks for a write whose answer got lost. By compare-and-set, exactly one message can follow the revision that it
-// replaces: if that is ours, the write took place; if it is another's, the error is ErrConflict. While there is none, sending again is safe.
-func (c *Conn) outcome(ctx context.Context, p Put, id string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	stream, err := c.stream(ctx, p.Bucket)
-	if err != nil {
-		return 0, err
-	}
-	next, err := stream.GetMsg(ctx, p.Replaces+1, jetstream.WithGetMsgSubject(p.Bucket.Subject(p.Name)))
-	if err != nil {
-		// Not every role may read by sequence; the last message is enough unless another followed ours already.
-		last, lastErr := stream.GetLastMsgForSubject(ctx, p.Bucket.Subject(p.Name))
-		if lastErr != nil || last.Header.Get(headerWrite) != id {
-			return 0, errUndecided
+// settle finds out about a write whose answer got lost, for the given reason. By compare-and-set, one message can follow the
+// revision that it replaces: so it is safe to send it again while there is none.
+func (c *Conn) settle(ctx context.Context, p Put, msg *nats.Msg, id string, reason error) (uint64, error) {
+	for attempt := 0; ; attempt++ {
+		revision, err := c.outcome(ctx, p, id)
+		if errors.Is(err, errNotThere) {
+			revision, err = c.publish(ctx, msg)
+			if translate(err) == ErrConflict {
+				err = errNotThere // with what came in between, perhaps our own: look again
+			}
 		}
-		return last.Sequence, nil
+		if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnknownOutcome) {
+			return revision, err
+		}
+		if c.nc.IsClosed() || sleep(ctx, backoff(attempt, firstLook, lastLook, mathrand.N)) != nil {
+			return 0, fmt.Errorf("%w (%w)", ErrUnknownOutcome, reason)
+		}
 	}
-	if next.Header.Get(headerWrite) == id {
-		return next.Sequence, nil
-	}
-	return 0, ErrConflict
 }
 
-func (c *Conn) pause(ctx context.Context, attempt int) error {
-	select {
-	case <-time.After(backoff(attempt)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+var errNotThere = errors.New("the write has not been found, nor another in its place")
+
+// outcome looks for a write: it returns its revision, or ErrConflict if another's took its place, or errNotThere.
+func (c *Conn) outcome(ctx context.Context, p Put, id string) (uint64, error) {
+	last, err := c.last(ctx, p.Bucket, p.Name)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && last.Sequence <= p.Replaces:
+		return 0, errNotThere
+	case err != nil:
+		return 0, err
+	case last.Header.Get(headerWrite) == id:
+		return last.Sequence, nil
+	case replaces(last, p.Replaces):
+		return 0, ErrConflict
 	}
+	// Another message is there: in place of ours, or after it.
+	next, err := c.next(ctx, p.Bucket, p.Name, p.Replaces)
+	switch {
+	case errors.Is(err, ErrPermission), errors.Is(err, ErrNotFound):
+		return 0, fmt.Errorf("%w: another has followed", ErrUnknownOutcome)
+	case err != nil:
+		return 0, err
+	case next.Header.Get(headerWrite) == id:
+		return next.Sequence, nil
+	case replaces(next, p.Replaces), StreamConfig(p.Bucket, 1).MaxMsgsPerSubject > 1:
+		return 0, ErrConflict // to push ours out of the history, sixteen would have had to follow within seconds
+	}
+	return 0, fmt.Errorf("%w: another has followed", ErrUnknownOutcome)
+}
+
+// replaces reports whether a message was written by compare-and-set in the place of the given revision.
+func replaces(m *jetstream.RawStreamMsg, revision uint64) bool {
+	return m.Header.Get(jetstream.ExpectedLastSubjSeqHeader) == strconv.FormatUint(revision, 10)
 }
 
 // Get returns the last message on a name, which may be a marker: its revision is what the next write replaces. The
@@ -144,40 +175,31 @@ func (c *Conn) Get(ctx context.Context, bucket Bucket, name string) (events.Entr
 	}
 	return events.Entry{
 		Name: name, Value: msg.Data, Deleted: isMarker(msg.Header), Revision: msg.Sequence, Time: msg.Time,
-		Caller: msg.Header.Get(headerCaller),
+		Caller: caller(msg.Header),
 	}, nil
 }
 
 func (c *Conn) last(ctx context.Context, bucket Bucket, name string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	stream, err := c.stream(ctx, bucket)
 	if err != nil {
 		return nil, err
 	}
+	ctx, stop := c.request(ctx, "$JS.API.DIRECT.GET."+bucket.Stream()+"."+bucket.Subject(name))
+	defer stop()
 	msg, err := stream.GetLastMsgForSubject(ctx, bucket.Subject(name))
-	return msg, translate(err)
+	return msg, translate(cause(ctx, err))
 }
 
-// stream returns the bucket's stream, looked up once.
-func (c *Conn) stream(ctx context.Context, bucket Bucket) (jetstream.Stream, error) {
-	c.mu.Lock()
-	s := c.streams[bucket]
-	c.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
-	s, err := c.js.Stream(ctx, bucket.Stream())
+// next returns the first message on a name after the given revision that is still there. Not every role may.
+func (c *Conn) next(ctx context.Context, bucket Bucket, name string, after uint64) (*jetstream.RawStreamMsg, error) {
+	stream, err := c.stream(ctx, bucket)
 	if err != nil {
-		if denied := c.denied("$JS.API.STREAM.INFO." + bucket.Stream()); denied != nil {
-			err = denied
-		}
-		return nil, translate(err)
+		return nil, err
 	}
-	c.mu.Lock()
-	c.streams[bucket] = s
-	c.mu.Unlock()
-	return s, nil
+	ctx, stop := c.request(ctx, "$JS.API.DIRECT.GET."+bucket.Stream())
+	defer stop()
+	msg, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(bucket.Subject(name)))
+	return msg, translate(cause(ctx, err))
 }
 
 func isMarker(h nats.Header) bool {
@@ -186,6 +208,27 @@ func isMarker(h nats.Header) bool {
 		return true
 	}
 	return h.Get(headerMarkerReason) != ""
+}
+
+// caller reads who wrote a message. Anybody may have written anything there, and it ends up in terminals and logs.
+func caller(h nats.Header) string {
+	if by := h.Get(headerCaller); by != "" {
+		return cleanCaller(by)
+	}
+	return ""
+}
+
+func cleanCaller(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > maxCaller {
+		s = strings.ToValidUTF8(s[:maxCaller], "") // not half a character
+	}
+	return s
 }
 
 // Decision is what to write after reading a record. A nil Value writes nothing.
@@ -205,15 +248,18 @@ func (c *Conn) Update(ctx context.Context, bucket Bucket, name, caller string, d
 		}
 		current.Name = name
 		d, err := decide(current)
-		if err != nil || d.Value == nil {
-			return current.Revision, err
+		if err != nil {
+			return 0, err
+		}
+		if d.Value == nil {
+			return current.Revision, nil
 		}
 		revision, err := c.Put(ctx, Put{Bucket: bucket, Name: name, Value: d.Value, Replaces: current.Revision, Caller: caller, TTL: d.TTL})
-		if err == nil || !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, ErrConflict) {
 			return revision, err
 		}
-		if err := c.pause(ctx, attempt); err != nil {
-			return 0, fmt.Errorf("writing %s: %w: %w", name, ErrConflict, err)
+		if ended := sleep(ctx, backoff(attempt, firstRetry, lastRetry, mathrand.N)); ended != nil {
+			return 0, fmt.Errorf("%w (%w)", err, ended)
 		}
 	}
 }

@@ -1,0 +1,244 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+const (
+	checkEvery  = 3 * time.Second // how often the stream's state is read,
+	checkJitter = time.Second     // this much sooner or later
+	// behindLimit is how long the stream may be ahead of what is applied while nothing arrives.
+	behindLimit = 5 * time.Second
+	// silenceLimit is how long a watch may give no sign of life: three heartbeats, and a second for the way.
+	silenceLimit = 3*Heartbeat + time.Second
+)
+
+var (
+	// errSilent ends a session whose watch brings nothing, although it should.
+	errSilent = errors.New("the subscription has fallen silent")
+	// errSetBack and errHistory end a session, and let the next one read everything again.
+	errSetBack = errors.New("the bucket is older than what was applied")
+	errHistory = errors.New("the last message applied is not in the bucket any more")
+)
+
+// session is the life of one watch. It belongs to the feed's goroutine.
+type session struct {
+	feed   *Feed
+	checks chan check
+	asking sync.WaitGroup // the goroutine of a check
+
+	full     bool      // reads from the beginning into a fresh fold
+	matched  bool      // full, or the first message was the one that was applied last
+	goal     State     // the stream before the watch began
+	goalTime time.Time // before it was read
+	current  bool      // everything up to goal has been applied
+
+	covered     uint64    // everything up to here has been applied, or is not in the stream any more
+	behindSince time.Time // when a check found the stream ahead, nothing having been covered since; zero: it is not
+	checking    bool      // a check has been asked and not answered
+	seen        uint64    // the stream's last sequence by the last answer
+	unconfirmed check     // the oldest check that has found nothing wrong and not been confirmed yet
+}
+
+// check is one reading of the stream's state.
+type check struct {
+	state   State
+	err     error
+	asked   time.Time // zero: there is no check
+	covered uint64    // by the session when it was asked
+}
+
+// follow lets one session follow the source until something ends it.
+func (f *Feed) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &session{feed: f, checks: make(chan check, 1), goalTime: time.Now()}
+	defer s.asking.Wait()
+	defer cancel()
+	var err error
+	if s.goal, err = f.source.State(ctx); err != nil {
+		return err
+	}
+	s.seen = s.goal.Last
+	from := s.begin()
+	watch, err := f.source.Watch(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer watch.Stop()
+	return s.loop(ctx, watch)
+}
+
+// begin decides where the watch begins.
+func (s *session) begin() (from uint64) {
+	f := s.feed
+	if !f.full && (s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
+		f.full = true
+		f.log.Warn().Uint64("revision", f.last.Revision).Uint64("first", s.goal.First).Uint64("last", s.goal.Last).
+			Msg("the bucket does not have the last message applied: reading everything again")
+	}
+	if !f.full {
+		return f.last.Revision
+	}
+	s.full, s.matched = true, true
+	f.last = events.Entry{}
+	f.follower.Restart()
+	f.note(func(st *FeedStatus) { st.Resyncs++; st.CaughtUp = false })
+	return 0
+}
+
+func (s *session) loop(ctx context.Context, watch Watch) error {
+	next := time.NewTimer(0) // one check at once: an empty or expired stream delivers nothing
+	defer next.Stop()
+	silence := time.NewTimer(silenceLimit)
+	defer silence.Stop()
+	for {
+		var err error
+		select {
+		case d := <-watch.Deliveries():
+			silence.Reset(silenceLimit)
+			select {
+			case err = <-watch.Failed(): // what comes after a gap is not used
+			default:
+				err = s.take(d)
+			}
+		case c := <-s.checks:
+			s.checking = false
+			err = s.settle(c)
+		case <-next.C:
+			next.Reset(checkEvery - checkJitter + s.feed.random(2*checkJitter))
+			s.ask(ctx)
+		case <-silence.C:
+			err = errSilent
+			if len(watch.Deliveries()) > 0 { // it is us who were slow
+				silence.Reset(silenceLimit)
+				err = nil
+			}
+		case err = <-watch.Failed():
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ask reads the stream's state in the background: taking messages never waits for an answer.
+func (s *session) ask(ctx context.Context) {
+	if s.checking {
+		return
+	}
+	s.checking = true
+	c := check{asked: time.Now(), covered: s.covered}
+	s.asking.Go(func() {
+		c.state, c.err = s.feed.source.State(ctx)
+		s.checks <- c // there is room: one check at a time
+	})
+}
+
+// take applies one delivery.
+func (s *session) take(d Delivery) error {
+	f := s.feed
+	switch {
+	case !s.matched:
+		// The first message of a resumed watch must be the last one applied: nothing else proves that the
+		// bucket still is what it was. A heartbeat may come before it, but not one that has passed it by.
+		if d.Entry.Revision == 0 && d.Through < f.last.Revision {
+			return nil
+		}
+		if !sameMessage(d.Entry, f.last) {
+			return errHistory
+		}
+		s.matched = true
+	case d.Entry.Revision > f.last.Revision: // and not one that came twice
+		f.follower.Apply(d.Entry)
+		f.last = d.Entry
+	}
+	s.cover(d.Through)
+	// A check is confirmed by a sign of life that comes after its answer: the consumer, and so the stream that it belongs
+	// to, was there when the check was asked. Without it, a bucket that is made again with as many messages would pass.
+	if !s.unconfirmed.asked.IsZero() && s.current && s.covered >= s.unconfirmed.state.Last {
+		s.confirm(s.unconfirmed.asked)
+		s.unconfirmed = check{}
+	}
+	return nil
+}
+
+func sameMessage(a, b events.Entry) bool {
+	return a.Revision == b.Revision && a.Name == b.Name && a.Time.Equal(b.Time) && a.Deleted == b.Deleted && bytes.Equal(a.Value, b.Value)
+}
+
+// cover notes that everything up to through is done.
+func (s *session) cover(through uint64) {
+	grown := through > s.covered
+	if grown {
+		s.covered, s.behindSince = through, time.Time{}
+	}
+	switch {
+	case !s.current && s.covered >= s.goal.Last:
+		s.becomeCurrent()
+	case s.current && grown:
+		s.feed.note(func(st *FeedStatus) { st.Revision = through })
+	}
+}
+
+// becomeCurrent is reached once in a session: everything up to goal has been applied. That the watch was made after goal was
+// read confirms it: it belongs to a stream that was still there.
+func (s *session) becomeCurrent() {
+	f := s.feed
+	s.current = true
+	if s.full {
+		f.follower.Commit()
+		f.full = false
+	}
+	f.note(func(st *FeedStatus) { st.CaughtUp, st.Revision = true, s.covered })
+	s.confirm(s.goalTime)
+	select {
+	case <-f.caughtUp:
+	default:
+		close(f.caughtUp)
+	}
+	f.log.Debug().Uint64("revision", s.covered).Bool("full", s.full).Msg("feed caught up")
+}
+
+// confirm notes that at the given time the stream had nothing that is not applied now.
+func (s *session) confirm(at time.Time) {
+	f := s.feed
+	if at.After(f.Confirmed()) {
+		f.confirmed.Store(&at)
+	}
+	f.note(func(st *FeedStatus) { st.Err = nil })
+}
+
+// settle draws the conclusions of a check.
+func (s *session) settle(c check) error {
+	if c.err != nil {
+		s.feed.note(func(st *FeedStatus) { st.Err = c.err })
+		return nil // freshness tells; the watch itself may be well
+	}
+	if c.state.Last < max(c.covered, s.seen) {
+		return errSetBack // older than what was known before it was asked
+	}
+	s.seen = c.state.Last
+	if c.state.First > c.state.Last && s.matched {
+		s.cover(c.state.Last) // nothing is left in the stream, so nothing is missing
+	}
+	switch {
+	case s.covered >= c.state.Last:
+		s.behindSince = time.Time{}
+	case s.behindSince.IsZero():
+		s.behindSince = time.Now()
+	case time.Since(s.behindSince) > behindLimit:
+		return errSilent
+	}
+	if s.unconfirmed.asked.IsZero() {
+		s.unconfirmed = c
+	}
+	return nil
+}
