@@ -1,0 +1,83 @@
+package embedded
+
+import (
+	"crypto/tls"
+	"fmt"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+const (
+	account       = "KEYHERALD" // has JetStream and all our users, and nothing else
+	systemAccount = "SYS"       // the server's own; has no users, so nobody can log in to it
+
+	// noLimit stands for as many bytes as there are: a limit that the server computes from what is free at its start
+	// could refuse a revocation. The disk itself remains.
+	noLimit = 1 << 60
+	// maxPayload is the largest message, in bytes: a record's is 17 KiB, the pieces of a backup are up to 128 KiB.
+	maxPayload = 256 << 10
+	// authTimeout is how long a connection may take to present its credential, in seconds. It is more than the default
+	// of 2 for the sake of small machines to which a thousand verifiers come back at once.
+	authTimeout = 10
+)
+
+// accounts is configuration text because an account with JetStream cannot be had in another way before the server runs.
+const accounts = `
+accounts: { ` + account + `: { jetstream: enabled }, ` + systemAccount + `: {} }
+system_account: ` + systemAccount + `
+`
+
+// options are the server's settings. No listener is among them but the one for clients, and that one is not opened
+// by Start: the buckets come first.
+func options(cfg Config, at listen, d *directory, keys map[bus.Role]string) (*server.Options, error) {
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(accounts); err != nil {
+		return nil, fmt.Errorf("configure accounts: %w", err)
+	}
+	opts.ServerName = "keyherald"
+	opts.Host, opts.Port = at.host, at.port
+	if at.port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	opts.DontListen = true
+	opts.NoSigs = true
+	opts.MaxPayload = maxPayload
+	opts.AuthTimeout = authTimeout
+	opts.DisableJetStreamBanner = true
+	if cfg.TLS != nil {
+		opts.TLS, opts.TLSConfig = true, cfg.TLS.Clone()
+		opts.TLSConfig.MinVersion = max(opts.TLSConfig.MinVersion, tls.VersionTLS12)
+	}
+
+	opts.JetStream = true
+	opts.StoreDir = d.file(storeDir)
+	opts.SyncAlways = cfg.SyncInterval == 0
+	opts.SyncInterval = cfg.SyncInterval
+	opts.JetStreamMaxMemory, opts.JetStreamMaxStore = noLimit, noLimit
+	opts.JetStreamLimits = server.JSLimitOpts{DefaultMaxConsumers: -1} // the streams have their own, see bus.StreamConfig
+
+	for _, acc := range opts.Accounts {
+		if acc.Name == account {
+			opts.Nkeys = users(acc, keys)
+		}
+	}
+	return opts, nil
+}
+
+func users(acc *server.Account, keys map[bus.Role]string) []*server.NkeyUser {
+	var users []*server.NkeyUser
+	for _, role := range bus.Roles() {
+		p := role.Permissions(bus.InboxPrefix(keys[role]))
+		users = append(users, &server.NkeyUser{
+			Nkey:    keys[role],
+			Account: acc,
+			Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: p.Publish},
+				Subscribe: &server.SubjectPermission{Allow: p.Subscribe},
+			},
+		})
+	}
+	return users
+}

@@ -1,0 +1,77 @@
+package embedded
+
+import (
+	"crypto/tls"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+func testOptions(t *testing.T, cfg Config, at listen) *server.Options {
+	t.Helper()
+	keys := map[bus.Role]string{bus.Verifier: "UV", bus.Issuer: "UI", bus.Operator: "UO", bus.Admin: "UA"}
+	opts, err := options(cfg, at, &directory{path: filepath.Join("d", "nats")}, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opts
+}
+
+func TestN_EmbeddedSettings(t *testing.T) {
+	opts := testOptions(t, Config{}, listen{"127.0.0.1", 4222})
+	for what, ok := range map[string]bool{
+		"every write is synced":                   opts.SyncAlways,
+		"the store is in the data directory":      opts.StoreDir == filepath.Join("d", "nats", "store"),
+		"signals are the program's business":      opts.NoSigs,
+		"consumers are not capped by the server":  opts.JetStreamLimits.DefaultMaxConsumers == -1,
+		"no byte limit is computed at the start":  opts.JetStreamMaxStore == noLimit && opts.JetStreamMaxMemory == noLimit,
+		"it listens where it was told":            opts.Host == "127.0.0.1" && opts.Port == 4222,
+		"nobody is let in without a credential":   opts.NoAuthUser == "" && opts.DefaultSentinel == "" && len(opts.Users) == 0,
+		"there are four users":                    len(opts.Nkeys) == len(bus.Roles()),
+		"the system account is another one":       opts.SystemAccount == "SYS" && !opts.NoSystemAccount,
+		"there is no MQTT":                        opts.MQTT.Port == 0,
+		"there is no WebSocket":                   opts.Websocket.Port == 0,
+		"there are no leaf nodes":                 opts.LeafNode.Port == 0 && len(opts.LeafNode.Remotes) == 0,
+		"there is no cluster and no gateway":      opts.Cluster.Port == 0 && opts.Gateway.Port == 0 && len(opts.Routes) == 0,
+		"there is no monitoring and no profiling": opts.HTTPPort == 0 && opts.HTTPSPort == 0 && opts.ProfPort == 0,
+		"a record fits into a message":            opts.MaxPayload > bus.StreamConfig(bus.Keys, 1).MaxMsgSize,
+		"there is no TLS unless configured":       opts.TLSConfig == nil,
+	} {
+		if !ok {
+			t.Errorf("not so: %s", what)
+		}
+	}
+	for _, user := range opts.Nkeys {
+		if user.Account.Name != "KEYHERALD" {
+			t.Errorf("user %s is in account %s", user.Nkey, user.Account.Name)
+		}
+		if user.Permissions.Response != nil || len(user.Permissions.Publish.Deny)+len(user.Permissions.Subscribe.Deny) > 0 {
+			t.Errorf("user %s has more than allow-lists", user.Nkey)
+		}
+	}
+}
+
+func TestTLSSettingsAreACopyAndNotOlderThan12(t *testing.T) {
+	given := &tls.Config{MinVersion: tls.VersionTLS10}
+	opts := testOptions(t, Config{TLS: given}, listen{"127.0.0.1", 0})
+	if opts.TLSConfig == given || given.MinVersion != tls.VersionTLS10 {
+		t.Error("the caller's settings were changed")
+	}
+	if opts.TLSConfig.MinVersion != tls.VersionTLS12 || opts.AllowNonTLS {
+		t.Errorf("TLS from version %x, without it: %t", opts.TLSConfig.MinVersion, opts.AllowNonTLS)
+	}
+	if opts.Port != server.RANDOM_PORT {
+		t.Errorf("port 0 became %d", opts.Port)
+	}
+}
+
+func TestSyncIntervalTurnsSyncAlwaysOff(t *testing.T) {
+	opts := testOptions(t, Config{SyncInterval: time.Minute}, listen{"127.0.0.1", 0})
+	if opts.SyncAlways || opts.SyncInterval != time.Minute {
+		t.Errorf("sync always %t, interval %s", opts.SyncAlways, opts.SyncInterval)
+	}
+}

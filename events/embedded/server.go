@@ -1,0 +1,157 @@
+// Package embedded runs a NATS server with JetStream inside the process, so that keyherald needs nothing else to start.
+//
+// The server promises what the rest of keyherald builds on: an acknowledged write is on the disk; the buckets exist, and
+// are set up as package bus says, before the first client can connect; every client authenticates with an nkey of one
+// of four roles, and can do what its role says and nothing else. It listens on loopback, or with TLS.
+//
+// Its data directory is trusted: who can write there can change every record, and who can read the key files can act in
+// their roles. It is laid out as follows, everything readable by its owner only.
+//
+//	DIR/nats/VERSION       1
+//	DIR/nats/lock          held by the running server
+//	DIR/nats/operator.nk   nkey seeds, one for each role: operator, issuer, verifier, admin
+//	DIR/nats/store         JetStream's files
+//
+// A loss of the key files costs nothing but new credentials (they are made again when they are not there); a loss of the
+// store is a loss of all records. Starting is repeatable: whatever a killed process left behind, the next start completes.
+//
+//	srv, err := embedded.Start(ctx, embedded.Config{Dir: "data"})
+//	if err != nil {
+//		return err
+//	}
+//	defer srv.Close()
+//	fmt.Printf("nats --server %s --nkey %s kv ls KEYS\n", srv.URL(), srv.KeyFile(bus.Operator))
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// Server is a running NATS server. Its methods are safe for concurrent use.
+type Server struct {
+	dir  *directory
+	keys map[bus.Role]string // public nkeys
+	log  *serverLog
+	nats *server.Server
+	host string // as configured, for URL
+	tls  bool
+
+	close    sync.Once
+	closeErr error // of the first Close; read after it
+}
+
+// Start runs a server and returns when clients can use it. Ctx bounds the start only; [Server.Close] ends it.
+//
+// Errors say which of these it was: a bad Config, an address in use, a directory of another user, of a newer version or
+// in use by another process, a key file that is damaged or readable by others, buckets that were changed
+// ([*bus.DriftError]).
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	at, err := cfg.check(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded nats server: %w", err)
+	}
+	dir, err := openDirectory(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded nats server: %w", err)
+	}
+	s := &Server{dir: dir, log: &serverLog{out: cfg.Logger}, host: at.host, tls: cfg.TLS != nil}
+	if err := s.start(ctx, cfg, at); err != nil {
+		return nil, fmt.Errorf("start embedded nats server: %w", errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
+	if err := checkFree(ctx, at); err != nil {
+		return err
+	}
+	var err error
+	if s.keys, err = s.dir.openKeys(); err != nil {
+		return err
+	}
+	opts, err := options(cfg, at, s.dir, s.keys)
+	if err != nil {
+		return err
+	}
+	if s.nats, err = server.NewServer(opts); err != nil {
+		return err
+	}
+	s.nats.SetLoggerV2(s.log, false, false, false)
+
+	s.nats.Start() // returns when the store has been read
+	if err := s.log.fatal(); err != nil {
+		return err
+	}
+	if err := s.ensureBuckets(ctx, cfg); err != nil {
+		return err
+	}
+	s.nats.AcceptLoop(make(chan struct{})) // opens the listener and returns
+	return s.log.fatal()
+}
+
+func (s *Server) ensureBuckets(ctx context.Context, cfg Config) error {
+	err := bus.EnsureBucketsInProcess(ctx, s, s.KeyFile(bus.Admin))
+	var drift *bus.DriftError
+	if cfg.Drift != nil && errors.As(err, &drift) {
+		return cfg.Drift(drift.Drifts)
+	}
+	return err
+}
+
+// checkFree tries the address before anything is done, for an error that says what is wrong.
+func checkFree(ctx context.Context, at listen) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w: stop what is using it, or listen on another address", at, err)
+	}
+	return l.Close()
+}
+
+// Addr is the address on which the server listens.
+func (s *Server) Addr() netip.AddrPort {
+	return s.nats.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// URL is where clients on this machine connect to: nats://host:port, or tls://host:port with TLS.
+func (s *Server) URL() string {
+	scheme, host := "nats", s.host
+	if s.tls {
+		scheme = "tls"
+	}
+	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(s.Addr().Port())))
+}
+
+// KeyFile is the path of a role's nkey seed.
+func (s *Server) KeyFile(r bus.Role) string { return s.dir.keyFile(r) }
+
+// InboxPrefix is the private inbox prefix of a role's credential.
+func (s *Server) InboxPrefix(r bus.Role) string { return bus.InboxPrefix(s.keys[r]) }
+
+// InProcessConn is a connection to the server that uses neither the network nor TLS. It makes *Server an argument for
+// nats.InProcessServer.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
+
+// Close stops the server and returns when it is gone and its directory free. Later calls return what the first did.
+func (s *Server) Close() error {
+	s.close.Do(func() {
+		if s.nats != nil {
+			s.nats.Shutdown()
+			s.nats.WaitForShutdown() // in case the server had begun to shut itself down
+		}
+		s.closeErr = s.dir.release()
+	})
+	return s.closeErr
+}

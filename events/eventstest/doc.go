@@ -1,0 +1,9 @@
+// Package eventstest is the test kit of everything that follows the buckets:
+//
+//   - [Stream] is a bucket in memory, with faults: what a server, a network or an administrator can do to a bucket can be done to
+//     it, on the clock of testing/synctest;
+//   - [NATS] is an embedded server in a temporary directory, and [Proxy] a network between it and its clients that can be cut,
+//     frozen or made to swallow answers;
+//   - [TestSource] and [TestFeed] are what every implementation of [bus.Source] must pass, and every feed on it;
+//   - [NatsCLI] is the unmodified nats command.
+package eventstest
