@@ -1,0 +1,34 @@
+// Package verifier judges access tokens from a live local key set: no network call, no lock, no key fetched while a
+// request waits.
+//
+//	v, err := verifier.Connect(ctx, verifier.Config{NATS: "nats://127.0.0.1:4222", SeedFile: "verifier.nk", Audience: "https://billing"})
+//	if err != nil { … }
+//	defer v.Close()
+//
+//	token, err := v.Verify(bearer)
+//	switch {
+//	case err == nil:                              // token.Client, token.Scope.Has("billing:read"), …
+//	case errors.Is(err, verifier.ErrUndecided):   // 503 with Retry-After
+//	default:                                      // 401; the reason is for the log, not for the caller
+//	}
+//
+// # Three outcomes
+//
+// A token is valid, invalid, or undecided. A verifier that has lost contact with the bus goes on judging by what it has, and knows how
+// old that is. When it cannot know, it says so instead of calling a good token bad or a bad one good:
+//
+//   - everything is undecided when the set was last confirmed to be complete longer than [Config.MaxStaleness] ago;
+//   - an issuer or a kid that is not in the set, and a platform key whose lease has ended, is undecided unless the set was
+//     confirmed within the last ten seconds. On a confirmed set, absence is proof: the token is invalid.
+//
+// # What is checked
+//
+// In this order: size and form; header; claims; the issuer by exact iss; the key by issuer and kid, its state now, and
+// that the token names the key's own algorithm; the signature; typ; the claims that must be there; aud; exp, nbf, iat; the token's
+// life; that a client speaks only for itself; that the client is active and may have this aud, and the token was not issued before
+// a cut-off; that the token is not revoked. The scope that results is never more than the client's (or external
+// issuer's) record grants.
+//
+// A token is accepted from the platform and from clients that may mint their own; from external issuers only if [Config.Externals]
+// names them and their record says that they issue access tokens.
+package verifier

@@ -1,0 +1,78 @@
+package verifier
+
+import (
+	"errors"
+
+	"github.com/keyherald/keyherald/verifier/jws"
+)
+
+// The two ways in which Verify fails; every error that it returns is one of them by errors.Is.
+var (
+	// ErrInvalid: the token is refused (401).
+	ErrInvalid = errors.New("token is not valid")
+	// ErrUndecided: the verifier does not know enough now (503, try again).
+	ErrUndecided = errors.New("token can be neither accepted nor refused now")
+)
+
+// Reason says why a token was not accepted. There are few, so that they can be labels of a metric.
+type Reason string
+
+// The reasons.
+const (
+	ReasonMalformed Reason = "malformed"      // not a token of the accepted form, or a claim of the wrong form
+	ReasonIssuer    Reason = "issuer"         // iss unknown, disabled or not accepted here
+	ReasonKey       Reason = "key"            // kid unknown
+	ReasonKeyState  Reason = "key_state"      // the key is pending, expired or revoked
+	ReasonAlgorithm Reason = "algorithm"      // not the key's algorithm
+	ReasonSignature Reason = "signature"      // the signature does not verify
+	ReasonType      Reason = "type"           // typ is not one of an access token of this issuer
+	ReasonClaims    Reason = "claims"         // a required claim is missing
+	ReasonAudience  Reason = "audience"       // not for this service, or not allowed for this client
+	ReasonExpired   Reason = "expired"        // after exp
+	ReasonTooEarly  Reason = "too_early"      // before nbf or iat
+	ReasonLifetime  Reason = "lifetime"       // valid for longer than the issuer's tokens may be
+	ReasonSubject   Reason = "subject"        // a client speaks for somebody else, or may not mint tokens
+	ReasonClient    Reason = "client"         // the client is unknown or disabled
+	ReasonCutOff    Reason = "cut_off"        // issued at or before not_before
+	ReasonRevoked   Reason = "revoked"        // this token was revoked
+	ReasonBound     Reason = "bound"          // bound to a key or certificate that was not shown
+	ReasonStale     Reason = "stale"          // undecided: the set is older than MaxStaleness
+	ReasonBehind    Reason = "not_up_to_date" // undecided: not in the set, which may be behind
+)
+
+// Error is why a token was not accepted. Its text is for logs: the caller who sent the token learns only that it was
+// not accepted (RFC 6750 §3.1). It never contains a part of the token.
+type Error struct {
+	Reason Reason
+	Text   string
+
+	cause error
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Is makes an Error match ErrInvalid or ErrUndecided.
+func (e *Error) Is(target error) bool {
+	undecided := e.Reason == ReasonStale || e.Reason == ReasonBehind
+	return target == ErrUndecided && undecided || target == ErrInvalid && !undecided
+}
+
+// Unwrap returns the parser's [*jws.Error], if it was the parser who refused the token.
+func (e *Error) Unwrap() error { return e.cause }
+
+func refuse(reason Reason, text string) error { return &Error{Reason: reason, Text: text} }
+
+// malformed takes over what the parser or the signature's check says.
+func malformed(err error) error {
+	reason := ReasonMalformed
+	var parse *jws.Error
+	if errors.As(err, &parse) {
+		switch parse.Reason {
+		case jws.ReasonAlgorithm:
+			reason = ReasonAlgorithm
+		case jws.ReasonSignature:
+			reason = ReasonSignature
+		}
+	}
+	return &Error{Reason: reason, Text: err.Error(), cause: err}
+}

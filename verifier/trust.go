@@ -1,0 +1,66 @@
+package verifier
+
+import (
+	"slices"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/verifier/jws"
+)
+
+// missing decides about something that is not in the set: on a confirmed set that is proof, else it may just not have
+// arrived.
+func (j *judgement) missing(proof, behind error) error {
+	if j.age > upToDate {
+		return behind
+	}
+	return proof
+}
+
+func (j *judgement) findIssuer() error {
+	iss := j.token.Claims.Issuer
+	if iss == "" {
+		return errNoIssuer
+	}
+	j.issuer = j.set.IssuerOf(iss)
+	if j.issuer == nil {
+		return j.missing(errUnknownIssuer, errBehindIssuer)
+	}
+	record := j.issuer.Record
+	if record.Status != events.Active {
+		return errIssuerDisabled
+	}
+	if record.Type == events.TypeExternal && !(j.v.externals[j.issuer.Name] && slices.Contains(record.Use, events.UseAccessToken)) {
+		return errIssuerNotTaken
+	}
+	return nil
+}
+
+func (j *judgement) checkSignature() error {
+	header := &j.token.Header
+	key := j.set.Key(j.issuer.Name, events.KeyID(header.KeyID))
+	if key == nil {
+		return j.missing(errUnknownKey, errBehindKey)
+	}
+	switch key.State(j.now) {
+	case events.KeyActive, events.KeyRetiring:
+	case events.KeyUnknown:
+		return j.missing(errUnknownKey, errBehindKey)
+	case events.KeyPending:
+		return errKeyPending
+	case events.KeyExpired:
+		if j.issuer.Record.Type == events.TypePlatform {
+			return j.missing(errKeyExpired, errBehindLease)
+		}
+		return errKeyExpired
+	default:
+		return errKeyRevoked
+	}
+	alg := jws.Algorithm(key.Record.Algorithm) // never the token's
+	if !alg.Same(header.Algorithm) {
+		return errAlgorithm
+	}
+	if err := jws.Verify(alg, key.Record.Public, j.token.SigningInput(), j.token.Signature()); err != nil {
+		return malformed(err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// Config of a verifier. Audience is required, the rest has defaults.
+type Config struct {
+	// Audience is what this service is called in the aud of tokens, compared byte by byte.
+	Audience string
+	// AccountAudience also accepts tokens for the audience of the whole account, as the SDKs of Authress mint them
+	// ({account}.accounts.authress.io): such a token is good at every service of the account that accepts them.
+	AccountAudience bool
+	// Externals names the external issuers whose access tokens are accepted. Empty: none.
+	Externals []events.Name
+	// MaxStaleness is how long ago the set may have been confirmed for a token to be decided. Zero: one
+	// hour. Negative: there is no limit.
+	MaxStaleness time.Duration
+	// Leeway is the tolerance for clocks that differ, for exp, nbf and iat: whole seconds, at most 60. Zero: 30 s.
+	Leeway time.Duration
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger gets what happens to the feed; at debug level, also that a token brings a key along. The zero Logger is
+	// silent.
+	Logger zerolog.Logger
+
+	// NATS is the URL of the server, or several separated by commas. For Connect only, as are the following; required there.
+	NATS string
+	// SeedFile is a file with the nkey seed of a credential of the role verifier. Empty: see CredsFile.
+	SeedFile string
+	// CredsFile is a file with a user JWT and its seed. Empty: the server asks for no credential.
+	CredsFile string
+}
+
+const (
+	defaultMaxStaleness = time.Hour
+	defaultLeeway       = 30 * time.Second
+	// upToDate is how long after a confirmation what is not in the set counts as not existing. The feed confirms every
+	// 3 s or so.
+	upToDate = 10 * time.Second
+	// accountSuffix makes the account-wide audience of an account.
+	accountSuffix = ".accounts.authress.io"
+)
+
+// Feed is the live key set that a verifier judges by. Its methods take no lock and do not wait. [*bus.KeySet] is one.
+type Feed interface {
+	// Keys returns the key set of now.
+	Keys() *events.Set
+	// Revocations returns the set of revoked tokens.
+	Revocations() *events.Revocations
+	// Confirmed is when both were last known to be complete; zero: never. It carries a monotonic reading.
+	Confirmed() time.Time
+}
+
+var _ Feed = (*bus.KeySet)(nil)
+
+// Verifier judges tokens. It may be used by any number of goroutines.
+type Verifier struct {
+	cfg       Config
+	feed      Feed
+	externals map[events.Name]bool
+	close     func()
+}
+
+// New makes a verifier over a feed that the caller owns.
+func New(cfg Config, feed Feed) (*Verifier, error) {
+	v, err := newVerifier(cfg, feed)
+	if err == nil && feed == nil {
+		err = errors.New("no feed: a verifier judges by a key set (Connect makes one)")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verifier: %w", err)
+	}
+	return v, nil
+}
+
+// newVerifier checks a configuration and resolves its defaults.
+func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
+	if cfg.Audience == "" {
+		return nil, errors.New("no audience: without one, tokens for any service would be accepted")
+	}
+	if cfg.Leeway < 0 || cfg.Leeway > events.MaxLeeway || cfg.Leeway%time.Second != 0 {
+		return nil, fmt.Errorf("leeway %s is not whole seconds from 0 (for %s) to %s", cfg.Leeway, defaultLeeway, events.MaxLeeway)
+	}
+	if cfg.Leeway == 0 {
+		cfg.Leeway = defaultLeeway
+	}
+	if cfg.MaxStaleness == 0 {
+		cfg.MaxStaleness = defaultMaxStaleness
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	v := &Verifier{cfg: cfg, feed: feed, externals: map[events.Name]bool{}, close: func() {}}
+	for _, name := range cfg.Externals {
+		if _, err := events.ParseName(string(name)); err != nil {
+			return nil, fmt.Errorf("external issuer: %w", err)
+		}
+		v.externals[name] = true
+	}
+	return v, nil
+}
+
+// Connect connects to NATS and returns when the key set is complete. Until ctx ends it keeps trying, also while no
+// server can be reached. The verifier then keeps its set up to date until it is closed, whatever becomes of ctx.
+func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
+	v, err := newVerifier(cfg, nil)
+	if err == nil && cfg.NATS == "" {
+		err = errors.New("no NATS URL: where to follow the key set")
+	}
+	if err != nil { // before anything is waited for
+		return nil, fmt.Errorf("verifier: %w", err)
+	}
+	conn, err := bus.Connect(ctx, bus.Config{
+		URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verifier: %w", err)
+	}
+	set := conn.FollowKeys(cfg.Logger)
+	v.feed = set
+	v.close = func() {
+		set.Close()
+		conn.Close()
+	}
+	if err := set.Wait(ctx); err != nil {
+		v.close()
+		return nil, fmt.Errorf("verifier: %w", err)
+	}
+	return v, nil
+}
+
+// Close ends what Connect started. The verifier goes on judging by the set that it has, which only gets older.
+func (v *Verifier) Close() { v.close() }
+
+// Status is what a verifier knows about its set.
+type Status struct {
+	Revision  uint64        // complete up to here
+	Confirmed bool          // whether the set was ever known to be complete
+	Staleness time.Duration // time since it was last known to be
+	Stale     bool          // older than MaxStaleness: every token is undecided
+}
+
+// Status tells how current the set is.
+func (v *Verifier) Status() Status {
+	confirmed := v.feed.Confirmed()
+	age := staleness(v.cfg.Now(), confirmed)
+	return Status{Revision: v.feed.Keys().Revision(), Confirmed: !confirmed.IsZero(), Staleness: age, Stale: v.tooOld(age)}
+}
+
+func (v *Verifier) tooOld(age time.Duration) bool {
+	return v.cfg.MaxStaleness >= 0 && age > v.cfg.MaxStaleness
+}
+
+// never stands for a set that was not confirmed yet.
+const never = time.Duration(1<<63 - 1)
+
+// staleness is the time since the confirmation: by the monotonic clock, which does not jump, or by the wall clock, which
+// runs on while the machine sleeps, whichever is more.
+func staleness(now, confirmed time.Time) time.Duration {
+	if confirmed.IsZero() {
+		return never
+	}
+	return max(now.Sub(confirmed), now.Round(0).Sub(confirmed.Round(0)), 0)
+}
