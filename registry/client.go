@@ -1,0 +1,194 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// ClientSpec says what a new client may do. The zero value may authenticate and nothing else.
+type ClientSpec struct {
+	Audience []string     // audiences its tokens may carry. Empty: no limit; not allowed with Offline
+	Scope    events.Scope // upper bound of its tokens' scope. Empty: none
+	Resource []string     // the audiences that this client is
+	Offline  bool         // it may mint its own tokens
+	// MaxTokenTTL is the longest life of its tokens, in whole seconds up to [events.MaxTokenTTL]. Zero:
+	// [events.DefaultTokenTTL], but a day for an offline client with an id of Authress's shape, as their SDKs mint.
+	MaxTokenTTL time.Duration
+}
+
+func (s ClientSpec) record(name events.Name) (*events.Issuer, error) {
+	ttl, err := tokenTTL(s.MaxTokenTTL)
+	if err != nil {
+		return nil, err
+	}
+	if ttl == 0 && s.Offline && authressName.MatchString(string(name)) {
+		ttl = int64(events.MaxTokenTTL / time.Second)
+	}
+	return &events.Issuer{
+		Type: events.TypeClient, Status: events.Active, Audience: s.Audience, Scope: s.Scope, Resource: s.Resource, Offline: s.Offline, MaxTokenTTL: ttl,
+	}, nil
+}
+
+// tokenTTL is d in seconds.
+func tokenTTL(d time.Duration) (int64, error) {
+	if d < 0 || d%time.Second != 0 {
+		return 0, refuse(ErrInvalid, "a token life of %s is not a number of whole seconds", d)
+	}
+	return int64(d / time.Second), nil
+}
+
+// CreateClient registers a client. Without a name it gets one: sc_ and 22 random characters. The errors are [ErrInvalid] and
+// [ErrExists]; a name is never given twice, whatever became of the one who had it first.
+func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.Name, spec ClientSpec) (*events.IssuerEntry, error) {
+	if name == "" {
+		name = generatedName()
+	}
+	entry := &events.IssuerEntry{Name: name}
+	err := r.audited(caller, "client create", line{issuer: name}, func(l *line) (err error) {
+		if err := checkClientName(name); err != nil {
+			return err
+		}
+		if entry.Record, err = spec.record(name); err != nil {
+			return err
+		}
+		entry.Revision, err = r.createIssuer(ctx, caller, name, entry.Record)
+		l.revision = entry.Revision
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+// createIssuer writes the first record on a name.
+func (r *Registry) createIssuer(ctx context.Context, caller Caller, name events.Name, record *events.Issuer) (uint64, error) {
+	first, err := encodeIssuer(name, record)
+	if err != nil {
+		return 0, err
+	}
+	return r.store.Update(ctx, bus.Keys, events.IssuerRecord(name).String(), caller.Name, func(e events.Entry) (bus.Decision, error) {
+		switch {
+		case e.Deleted:
+			return bus.Decision{}, refuse(ErrExists, "the name %s was used, and its record deleted (revision %d, by %s): a name is not given to somebody else, choose another or put its last value back with nats kv put KEYS %s", name, e.Revision, by(e), e.Name)
+		case e.Revision != 0:
+			return bus.Decision{}, refuse(ErrExists, "%s exists already (revision %d, by %s)", name, e.Revision, by(e))
+		}
+		return first, r.checkUnused(ctx, name)
+	})
+}
+
+// checkUnused refuses a name under which something waits that would begin to count with the new record: keys, which anybody may
+// have put there while they meant nothing, or API keys.
+func (r *Registry) checkUnused(ctx context.Context, name events.Name) error {
+	set, err := r.live(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range set.Keys(name) {
+		if key.Record != nil && key.State(r.now()) != events.KeyRevoked {
+			return refuse(ErrExists, "there is a key %q under the name %s already, which would be trusted with it: choose another name, or remove the key with nats kv del KEYS %s",
+				string(key.KeyID), name, events.KeyRecord(name, key.KeyID))
+		}
+	}
+	switch e, err := r.store.Get(ctx, bus.Clients, string(name)); {
+	case errors.Is(err, bus.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case !e.Deleted:
+		return refuse(ErrExists, "there are API keys under the name %s already, which would be accepted with it: choose another name, or remove them with nats kv del CLIENTS %s", name, name)
+	}
+	return nil
+}
+
+// Client returns a client.
+func (r *Registry) Client(ctx context.Context, name events.Name) (*events.IssuerEntry, error) {
+	return r.issuer(ctx, name, events.TypeClient)
+}
+
+// Clients returns all clients, by name.
+func (r *Registry) Clients(ctx context.Context) ([]*events.IssuerEntry, error) {
+	set, err := r.live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return issuersIn(set, events.TypeClient), nil
+}
+
+func (r *Registry) issuer(ctx context.Context, name events.Name, want events.IssuerType) (*events.IssuerEntry, error) {
+	set, err := r.live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := issuerIn(set, name, want)
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+// ClientUpdate names what is to change: a nil field stays as it is. What a field means is said at [ClientSpec].
+type ClientUpdate struct {
+	Audience    *[]string
+	Scope       *events.Scope
+	Resource    *[]string
+	Offline     *bool
+	MaxTokenTTL *time.Duration // to zero: [events.DefaultTokenTTL]
+}
+
+// UpdateClient changes what a client may do, for the tokens that it has already, too. The client may be disabled. The errors are
+// [ErrInvalid] and [ErrNotFound].
+func (r *Registry) UpdateClient(ctx context.Context, caller Caller, name events.Name, u ClientUpdate) (*events.IssuerEntry, error) {
+	return r.updateIssuer(ctx, caller, "client update", name, events.TypeClient, func(record *events.Issuer) error {
+		if u == (ClientUpdate{}) {
+			return refuse(ErrInvalid, "update client %s: nothing to change was named", name)
+		}
+		if u.Audience != nil {
+			record.Audience = slices.Clone(*u.Audience)
+		}
+		if u.Scope != nil {
+			record.Scope = *u.Scope
+		}
+		if u.Resource != nil {
+			record.Resource = slices.Clone(*u.Resource)
+		}
+		if u.Offline != nil {
+			record.Offline = *u.Offline
+		}
+		if u.MaxTokenTTL != nil {
+			ttl, err := tokenTTL(*u.MaxTokenTTL)
+			if err != nil {
+				return err
+			}
+			record.MaxTokenTTL = ttl
+		}
+		return nil
+	})
+}
+
+// DisableClient refuses a client everywhere, and all its tokens for ever: they stay refused when it is enabled again.
+func (r *Registry) DisableClient(ctx context.Context, caller Caller, name events.Name) (*events.IssuerEntry, error) {
+	return r.updateIssuer(ctx, caller, "client disable", name, events.TypeClient, r.disable)
+}
+
+// EnableClient accepts a client again. Tokens from before it was disabled stay refused.
+func (r *Registry) EnableClient(ctx context.Context, caller Caller, name events.Name) (*events.IssuerEntry, error) {
+	return r.updateIssuer(ctx, caller, "client enable", name, events.TypeClient, enable)
+}
+
+func (r *Registry) disable(record *events.Issuer) error {
+	record.Status = events.Disabled
+	record.NotBefore = max(record.NotBefore, r.now().Unix())
+	return nil
+}
+
+func enable(record *events.Issuer) error {
+	record.Status = events.Active
+	return nil
+}

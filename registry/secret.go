@@ -1,0 +1,123 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// NewSecret is an API key that was made.
+type NewSecret struct {
+	ID       string        // under which it is listed and revoked
+	Key      events.APIKey // its text is here and nowhere else
+	Expires  time.Time     // zero: never
+	Revision uint64
+}
+
+// secretIDLength is the length of the random id of an API key, in alphanumeric characters. It is not secret.
+const secretIDLength = 8
+
+// AddSecret makes an API key for a client; a zero time means that it does not expire. A client may have several, so that they can be
+// replaced one by one; those that have expired make room. The errors are [ErrInvalid], [ErrNotFound], [ErrDisabled] and
+// [ErrTooManySecrets].
+func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Name, expires time.Time) (NewSecret, error) {
+	var secret NewSecret
+	err := r.audited(caller, "secret add", line{issuer: name}, func(l *line) (err error) {
+		set, err := r.live(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := activeIn(set, name, events.TypeClient); err != nil {
+			return err
+		}
+		now := r.now().Unix()
+		if exp := seconds(expires); exp != 0 && exp <= now {
+			return refuse(ErrInvalid, "the API key would have expired at %s already: choose a later end", expires.UTC().Format(time.RFC3339))
+		}
+		secret = NewSecret{ID: randomText(secretIDLength, alphanumeric), Key: events.NewAPIKey(name), Expires: expires}
+		l.secret = secret.ID
+		secret.Revision, err = r.updateSecrets(ctx, caller, name, func(c *events.Client) error {
+			c.Secrets = slices.DeleteFunc(c.Secrets, func(s events.Secret) bool { return s.Expires != 0 && s.Expires <= now })
+			if len(c.Secrets) >= events.MaxSecrets {
+				return refuse(ErrTooManySecrets, "client %s has %d API keys already: revoke one that is not in use", name, len(c.Secrets))
+			}
+			c.Secrets = append(c.Secrets, events.Secret{ID: secret.ID, SHA256: secret.Key.Hash(), IssuedAt: now, Expires: seconds(expires)})
+			return nil
+		})
+		l.revision = secret.Revision
+		return unsure(err, "API key %s of client %s may or may not be registered, see secret list; if it is, revoke it and add another", secret.ID, name)
+	})
+	if err != nil {
+		return NewSecret{}, err
+	}
+	return secret, nil
+}
+
+// RevokeSecret removes an API key by its id: it is refused from then on. The error is [ErrNotFound] if the client has none of that id.
+func (r *Registry) RevokeSecret(ctx context.Context, caller Caller, name events.Name, id string) error {
+	return r.audited(caller, "secret revoke", line{issuer: name, secret: id}, func(l *line) (err error) {
+		if err := checkName(name); err != nil {
+			return err
+		}
+		l.revision, err = r.updateSecrets(ctx, caller, name, func(c *events.Client) error {
+			before := len(c.Secrets)
+			c.Secrets = slices.DeleteFunc(c.Secrets, func(s events.Secret) bool { return s.ID == id })
+			if len(c.Secrets) == before {
+				return refuse(ErrNotFound, "client %s has no API key %q: see secret list", name, id)
+			}
+			return nil
+		})
+		return err
+	})
+}
+
+// Secrets returns what is kept of a client's API keys.
+func (r *Registry) Secrets(ctx context.Context, name events.Name) ([]events.Secret, error) {
+	if _, err := r.Client(ctx, name); err != nil {
+		return nil, err
+	}
+	e, err := r.store.Get(ctx, bus.Clients, string(name))
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	c, err := clientRecord(name, e)
+	if err != nil {
+		return nil, err
+	}
+	return c.Secrets, nil
+}
+
+// updateSecrets changes how a client may authenticate.
+func (r *Registry) updateSecrets(ctx context.Context, caller Caller, name events.Name, change func(*events.Client) error) (uint64, error) {
+	return r.store.Update(ctx, bus.Clients, string(name), caller.Name, func(e events.Entry) (bus.Decision, error) {
+		c, err := clientRecord(name, e)
+		if err != nil {
+			return bus.Decision{}, err
+		}
+		if err := change(c); err != nil {
+			return bus.Decision{}, err
+		}
+		value, err := c.Encode()
+		if err != nil {
+			return bus.Decision{}, refuse(ErrInvalid, "API keys of client %s: %w", name, err)
+		}
+		return bus.Decision{Value: value}, nil
+	})
+}
+
+// clientRecord reads the last message on a client's name in CLIENTS; none, and a marker, mean that it has nothing there. A malformed
+// one is for a person to put right: what counts is an earlier one, and nobody here knows which.
+func clientRecord(name events.Name, e events.Entry) (*events.Client, error) {
+	if e.Revision == 0 || e.Deleted {
+		return new(events.Client), nil
+	}
+	c, err := events.ParseClient(e.Value)
+	if err != nil {
+		return nil, refuse(ErrInvalid, "record %s of CLIENTS is malformed (revision %d, by %s): %w: find the last good one with nats kv history CLIENTS %s and put it again; to refuse the client meanwhile, disable it", name, e.Revision, by(e), err, name)
+	}
+	return c, nil
+}
