@@ -1,0 +1,29 @@
+package issuer
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/issuer/clientauth"
+)
+
+// logRefusal writes the audit line of a request that got no token. Of what the caller sent it has only names that are
+// well-formed, never a credential. A client that has not proved itself is called claimed_client.
+func logRefusal(log zerolog.Logger, answer *oauthError, err error) {
+	level := zerolog.InfoLevel
+	if answer.status >= http.StatusInternalServerError {
+		level = zerolog.WarnLevel
+	}
+	line := log.WithLevel(level).Str("error", answer.Code).Str("reason", answer.logged())
+	var known *refusal
+	var auth *clientauth.Error
+	switch {
+	case errors.As(err, &known):
+		line = line.Str("client", string(known.client.Name)).Str("method", known.client.Method).Str("credential", known.client.Credential)
+	case errors.As(err, &auth):
+		line = line.Str("claimed_client", string(auth.Claimed)).Str("method", auth.Method)
+	}
+	line.Msg("token refused")
+}

@@ -1,0 +1,145 @@
+// Package clientauth finds out which service client a request to the token endpoint comes from.
+//
+// A client proves itself with a credential; each kind of credential is a [Method] in a file of its own:
+//
+//	client_secret_basic  an API key in the Authorization header (RFC 6749 §2.3.1)
+//	client_secret_post   an API key in the form (RFC 6749 §2.3.1)
+//	private_key_jwt      an assertion, signed with a registered key (RFC 7523 §2.2)
+//
+// A request has to use exactly one of them. To say who one is, client_id alone, proves nothing and is refused.
+//
+// # What a caller learns
+//
+// What is wrong with the request itself, such as an assertion for somebody else or one that has ended, is said in plain
+// words: it depends on nothing that the caller does not know. All else, such as an unknown client, a disabled one, an unknown,
+// wrong, expired or revoked key, is one message, in the time that one signature or one hash takes, so that nobody can find
+// out which clients and keys exist. The reason is in [Error.Reason], for the log.
+package clientauth
+
+import (
+	"context"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// KeySet is the live set of issuers and keys.
+type KeySet interface {
+	// Keys returns the set of now. It is asked once for each request.
+	Keys() *events.Set
+}
+
+// ClientSource is the live set of CLIENTS: how clients may authenticate.
+type ClientSource interface {
+	// Client returns the record of a client, or nil. It is not changed after it was returned.
+	Client(events.Name) *events.Client
+}
+
+// Request is what a request says about who sends it. An empty string is a parameter that was not sent: a parameter
+// without a value counts as omitted (RFC 6749 §3.2).
+type Request struct {
+	Authorization []string // the values of all Authorization headers
+	ClientID      string   // client_id
+	Secret        string   // client_secret
+	AssertionType string   // client_assertion_type
+	Assertion     string   // client_assertion
+}
+
+// Client is a client that has proved itself.
+type Client struct {
+	Name events.Name
+	// Record is the client's record as it was when the credential was checked: active, and of type client.
+	Record *events.Issuer
+	// Method and Credential, the id of the API key or the kid, are for the audit log.
+	Method     string
+	Credential string
+}
+
+// Method is one way to authenticate. Its methods are safe for concurrent use.
+type Method interface {
+	// Name is the method's registered name (RFC 7591 §2, token_endpoint_auth_method).
+	Name() string
+	// Presented reports whether the request tries this method, well or badly.
+	Presented(*Request) bool
+	// Authenticate checks the credential. Every error is an [*Error].
+	Authenticate(context.Context, *Request) (*Client, error)
+}
+
+// Authenticator tries the methods that are offered.
+type Authenticator struct{ methods []Method }
+
+// New returns an authenticator that offers the given methods.
+func New(methods ...Method) *Authenticator { return &Authenticator{methods} }
+
+// Names lists the names of the methods, for the metadata.
+func (a *Authenticator) Names() []string {
+	names := make([]string, len(a.methods))
+	for i, m := range a.methods {
+		names[i] = m.Name()
+	}
+	return names
+}
+
+// Authenticate returns the client that the request comes from. Every error is an [*Error].
+func (a *Authenticator) Authenticate(ctx context.Context, r *Request) (*Client, error) {
+	method, err := a.choose(r)
+	if err == nil {
+		var client *Client
+		var cause error
+		if client, cause = method.Authenticate(ctx, r); cause == nil {
+			return client, nil
+		}
+		err = asError(cause, method.Name())
+	}
+	err.Challenge = len(r.Authorization) > 0
+	return nil, err
+}
+
+// choose returns the one method that the request uses.
+func (a *Authenticator) choose(r *Request) (Method, *Error) {
+	var tried []Method
+	for _, m := range a.methods {
+		if m.Presented(r) {
+			tried = append(tried, m)
+		}
+	}
+	foreign := len(r.Authorization) > 0 && !hasBasic(r)
+	switch {
+	case len(r.Authorization) > 1:
+		return nil, invalidRequest("more than one Authorization header: send one")
+	case len(tried) > 1 || len(tried) == 1 && foreign: // RFC 6749 §2.3
+		return nil, invalidRequest("more than one way of client authentication: use one")
+	case len(tried) == 1:
+		return tried[0], nil
+	case foreign:
+		return nil, &Error{Code: InvalidClient, Reason: "unknown authorization scheme", Claimed: claimed(r.ClientID),
+			Description: "this Authorization scheme is not for client authentication: use Basic"}
+	case r.ClientID != "":
+		return nil, &Error{Code: InvalidClient, Reason: "client_id without a credential", Claimed: claimed(r.ClientID),
+			Description: "client_id alone proves nothing: send an API key as client_secret, or a client_assertion signed with a registered key"}
+	}
+	return nil, &Error{Code: InvalidClient, Reason: "no credential",
+		Description: "no client authentication: send an API key as client_secret, or a client_assertion signed with a registered key"}
+}
+
+// activeClient returns the record of an active client, or nil and why there is none.
+func activeClient(set *events.Set, name events.Name) (record *events.Issuer, reason string) {
+	entry := set.Issuer(name)
+	switch {
+	case entry == nil:
+		return nil, "unknown client"
+	case entry.Record.Type != events.TypeClient:
+		return nil, "not a client"
+	case entry.Record.Status != events.Active:
+		return nil, "disabled client"
+	}
+	return entry.Record, ""
+}
+
+// claimed is the client that an unproved text names, or empty: what is no name does not get into a log.
+func claimed(id string) events.Name {
+	name, err := events.ParseName(id)
+	if err != nil {
+		return ""
+	}
+	return name
+}

@@ -1,0 +1,68 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// Ready returns why the node cannot issue tokens now, or nil if it can.
+func (n *Node) Ready() error {
+	now := time.Now()
+	set, err := n.trusted(now)
+	if err != nil {
+		return err
+	}
+	if set.Platform().Record.NotBefore >= now.Unix() {
+		return errors.New("the tokens of the platform are refused if they are made now: its record has a not_before in the future")
+	}
+	if !n.ring.covers(set, now, now.Add(n.cfg.TokenTTL).Unix()) {
+		return errors.New("there is no signing key whose lease is long enough: it is not published yet, or could not be renewed")
+	}
+	return nil
+}
+
+// trusted returns the set to answer from, unless the node must not answer at all.
+func (n *Node) trusted(now time.Time) (*events.Set, error) {
+	confirmed := n.cfg.Keys.Confirmed()
+	set := n.cfg.Keys.Keys() // after that: it is the one that was confirmed, or a later one
+	if confirmed.IsZero() {
+		return nil, errors.New("the records have not been read completely yet")
+	}
+	if age := now.Sub(confirmed); n.cfg.MaxStaleness > 0 && age > n.cfg.MaxStaleness {
+		return nil, fmt.Errorf("the records were confirmed %v ago: more than the %v that are allowed", age.Round(time.Second), n.cfg.MaxStaleness)
+	}
+	platform := set.Platform()
+	switch {
+	case platform == nil:
+		return nil, errors.New("there is no record of the platform")
+	case platform.Record.Iss != n.cfg.Issuer:
+		return nil, fmt.Errorf("the platform's record says that the issuer is %s, and this node is set up for %s", platform.Record.Iss, n.cfg.Issuer)
+	case platform.Record.Status != events.Active:
+		return nil, errors.New("the platform is disabled by its record")
+	}
+	return set, nil
+}
+
+// serveLive says that the process answers.
+func (n *Node) serveLive(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") }
+
+// serveReady says whether the node issues tokens, and if not, why.
+func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := n.Ready(); err != nil {
+		writeText(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+		return
+	}
+	writeText(w, http.StatusOK, "ready")
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}

@@ -1,0 +1,59 @@
+package issuer
+
+import (
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// Of the signing key's lease.
+const (
+	// leaseLife is how far in the future a lease ends when it is written: how long NATS may be away before a node stops
+	// to issue tokens, about an hour and three quarters.
+	leaseLife = 2 * time.Hour
+	// renewEvery is how often a lease is written. Verifiers get a change for each node each time.
+	renewEvery = 10 * time.Minute
+	// leaseMargin is how long before its key's lease a token ends, in seconds: the tolerance for clocks that verifiers
+	// may have.
+	leaseMargin = int64(events.MaxLeeway / time.Second)
+	// settleTime is how long a key must be in the node's own set before it signs, so that it is in the verifiers', too.
+	settleTime = time.Second
+	// lookEvery is how often a node looks at its own set for what has become of its key. That is a few loads of
+	// memory. What must not wait is looked up for each token.
+	lookEvery = 200 * time.Millisecond
+	// lostAfter is how long after a write was acknowledged the set can be confirmed complete without it before the key
+	// counts as lost. A confirmation that was under way at the time of the write takes less.
+	lostAfter = 10 * time.Second
+	// publishTimeout bounds one write of a lease, and at the end all of them together.
+	publishTimeout = 5 * time.Second
+	// unseenRetry is how soon a lease is written again if the write was acknowledged but is not seen in the set.
+	unseenRetry = time.Minute
+	// retryFirst and retryMost bound the backoff after a lease could not be written, and after a key was lost.
+	retryFirst = time.Second
+	retryMost  = 30 * time.Second
+
+	defaultRotation = 24 * time.Hour
+	// minRotation keeps the number of keys of a node in a bucket, each of which stays there for three hours, low.
+	minRotation = 10 * time.Minute
+)
+
+// Of tokens.
+const (
+	defaultTokenTTL = 15 * time.Minute
+	// maxTokenTTL leaves a lease that could not be renewed for 45 minutes long enough for a new token.
+	maxTokenTTL = time.Hour
+)
+
+// Of requests and answers.
+const (
+	defaultStaleness = time.Hour
+	// maxBody is the size of a token request's body, in bytes: an assertion has 8 KiB, audiences and scope at most 20.
+	maxBody = 64<<10 - 1
+	// retryAfter is what a client is told to wait when the node cannot answer.
+	retryAfter = 5 * time.Second
+	// jwksMaxAge is how long others may keep a list of keys. A revocation reaches them that late: they should follow
+	// the events instead.
+	jwksMaxAge = time.Minute
+	// metadataMaxAge is how long others may keep the metadata, which changes with the program's version only.
+	metadataMaxAge = time.Hour
+)

@@ -1,0 +1,60 @@
+package issuer
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// Paths below the issuer's URL.
+const (
+	pathToken         = "/oauth/token"
+	pathAuthressToken = "/api/authentication/oauth/tokens"
+	pathKeys          = "/.well-known/jwks.json"
+	pathOpenID        = "/.well-known/openid-configuration"
+	pathOAuth         = "/.well-known/oauth-authorization-server"
+	pathOpenIDKeys    = pathOpenID + "/jwks"
+)
+
+// metadata is the authorization server metadata (RFC 8414 §2): what there is, and nothing else.
+type metadata struct {
+	Issuer                 string   `json:"issuer"`
+	TokenEndpoint          string   `json:"token_endpoint,omitempty"`
+	JWKSURI                string   `json:"jwks_uri"`
+	GrantTypes             []string `json:"grant_types_supported,omitempty"`
+	AuthMethods            []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	AuthSigningAlgorithms  []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	ResponseTypesSupported []string `json:"response_types_supported"` // required, and empty: there is no authorization endpoint
+}
+
+// serveMetadata describes the platform.
+func (n *Node) serveMetadata(w http.ResponseWriter, _ *http.Request) {
+	n.writeMetadata(w, &metadata{
+		Issuer:                 n.cfg.Issuer,
+		TokenEndpoint:          n.cfg.Issuer + pathToken,
+		JWKSURI:                n.cfg.Issuer + pathKeys,
+		GrantTypes:             []string{"client_credentials"},
+		AuthMethods:            n.auth.Names(),
+		AuthSigningAlgorithms:  n.algs,
+		ResponseTypesSupported: []string{},
+	})
+}
+
+// serveClientMetadata tells where the keys of a client are. It says the same for a client that does not exist, whose list
+// of keys is empty.
+func (n *Node) serveClientMetadata(w http.ResponseWriter, r *http.Request) {
+	name, err := events.ParseName(r.PathValue("name"))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	client := events.ClientURL(n.cfg.Issuer, name)
+	n.writeMetadata(w, &metadata{Issuer: client, JWKSURI: client + pathOpenIDKeys, ResponseTypesSupported: []string{}})
+}
+
+func (n *Node) writeMetadata(w http.ResponseWriter, m *metadata) {
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(metadataMaxAge/time.Second)))
+	writeJSON(w, http.StatusOK, m)
+}

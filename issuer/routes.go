@@ -1,0 +1,42 @@
+package issuer
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// routes puts the endpoints under the path of the issuer's URL.
+func (n *Node) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(method, path string, serve http.HandlerFunc) { mux.HandleFunc(method+" "+path, serve) }
+	handle("POST", n.path+pathToken, n.serveToken)
+	handle("POST", n.path+pathAuthressToken, n.serveAuthressToken)
+
+	handle("GET", n.path+pathOAuth, n.serveMetadata)
+	handle("GET", n.path+pathOpenID, n.serveMetadata)
+	handle("GET", n.path+pathKeys, n.servePlatformKeys)
+	handle("GET", n.path+pathOpenIDKeys, n.servePlatformKeys)
+	handle("GET", n.path+"/v1/clients/{name}"+pathOpenID, n.serveClientMetadata)
+	handle("GET", n.path+"/v1/clients/{name}"+pathOpenIDKeys, n.serveClientKeys)
+
+	handle("GET", "/healthz", n.serveLive)
+	handle("GET", "/readyz", n.serveReady)
+	if n.path != "" {
+		// RFC 8414 §3.1 puts the well-known part before the issuer's path.
+		handle("GET", pathOAuth+n.path, n.serveMetadata)
+		handle("GET", n.path+"/healthz", n.serveLive)
+		handle("GET", n.path+"/readyz", n.serveReady)
+	}
+	return mux
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil { // our own types of strings and numbers
+		http.Error(w, "the answer could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

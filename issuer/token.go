@@ -1,0 +1,106 @@
+package issuer
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/issuer/clientauth"
+)
+
+// tokenResponse is a successful answer (RFC 6749 §5.1). It has no refresh token (§4.4.3): a client asks again.
+type tokenResponse struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       string `json:"scope"` // always, also if it is what was asked for
+}
+
+func (n *Node) serveToken(w http.ResponseWriter, r *http.Request) { n.answerToken(w, r, false) }
+
+// serveAuthressToken is serveToken at the path, and with the JSON body, that the SDKs of Authress use.
+func (n *Node) serveAuthressToken(w http.ResponseWriter, r *http.Request) { n.answerToken(w, r, true) }
+
+func (n *Node) answerToken(w http.ResponseWriter, r *http.Request, mayBeJSON bool) {
+	audit := n.cfg.Logger.With().Str("address", remoteHost(r)).Logger()
+	request, err := parseTokenRequest(w, r, mayBeJSON)
+	var response *tokenResponse
+	if err == nil {
+		response, err = n.token(r.Context(), request, audit)
+	}
+	// RFC 6749 §5.1 asks for both.
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	if err != nil {
+		answer := asOAuthError(err)
+		logRefusal(audit, answer, err)
+		answer.write(w, n.cfg.Issuer)
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+// token issues a token for a request.
+func (n *Node) token(ctx context.Context, r *tokenRequest, audit zerolog.Logger) (*tokenResponse, error) {
+	switch r.grantType {
+	case "client_credentials":
+	case "":
+		return nil, invalidRequest("grant_type is missing: send grant_type=client_credentials")
+	default:
+		return nil, badRequest(codeUnsupportedGrantType, "grant_type must be client_credentials")
+	}
+	// Before the client's assertion is used up.
+	if err := n.Ready(); err != nil {
+		return nil, unavailable(err.Error())
+	}
+	client, err := n.auth.Authenticate(ctx, &r.auth)
+	if err != nil {
+		return nil, err
+	}
+	granted, token, err := n.grant(client, r, time.Now())
+	if err != nil {
+		return nil, &refusal{client, err}
+	}
+	audit.Info().Str("client", string(client.Name)).Str("method", client.Method).Str("credential", client.Credential).
+		Str("kid", string(token.kid)).Str("jti", token.id).Strs("aud", granted.audience).Str("scope", granted.scope).
+		Int64("exp", token.exp).Msg("token issued")
+	return &tokenResponse{
+		AccessToken: token.text, TokenType: "Bearer", ExpiresIn: int64(granted.ttl / time.Second), Scope: granted.scope,
+	}, nil
+}
+
+// grant decides what the client gets, and makes the token.
+func (n *Node) grant(client *clientauth.Client, r *tokenRequest, now time.Time) (*grant, *accessToken, error) {
+	set, err := n.trusted(now)
+	if err != nil {
+		return nil, nil, unavailable(err.Error())
+	}
+	ttl := min(n.cfg.TokenTTL, set.Platform().Record.TokenTTL())
+	granted, err := decide(client.Name, client.Record, r, now, ttl)
+	if err != nil {
+		return nil, nil, err
+	}
+	token, err := n.issue(set, granted, now)
+	return granted, token, err
+}
+
+// refusal is an error that came after the client was known.
+type refusal struct {
+	client *clientauth.Client
+	err    error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// remoteHost is the address that the request comes from. Headers in which a proxy says otherwise are not believed.
+func remoteHost(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}

@@ -1,0 +1,150 @@
+package issuer
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/keyherald/keyherald/events/strictjson"
+	"github.com/keyherald/keyherald/issuer/clientauth"
+	"github.com/keyherald/keyherald/verifier/jws"
+)
+
+// tokenRequest is a request to the token endpoint.
+type tokenRequest struct {
+	grantType string
+	auth      clientauth.Request
+	scope     string
+	resource  []string // RFC 8707 §2: may be repeated
+	audience  string   // the same by another name, as many services have it
+}
+
+// The parameters that mean something to the token endpoint.
+const (
+	paramGrantType     = "grant_type"
+	paramScope         = "scope"
+	paramResource      = "resource"
+	paramAudience      = "audience"
+	paramClientID      = "client_id"
+	paramSecret        = "client_secret"
+	paramAssertionType = "client_assertion_type"
+	paramAssertion     = "client_assertion"
+)
+
+// parseTokenRequest reads a token request. It is one for the SDKs of Authress if it may be JSON.
+func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (*tokenRequest, error) {
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		return nil, err
+	}
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	isJSON := mayBeJSON && mediaType == "application/json"
+	if err != nil || !isJSON && mediaType != "application/x-www-form-urlencoded" {
+		return nil, invalidRequest("Content-Type must be application/x-www-form-urlencoded")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		answer := invalidRequest("the body is longer than 65535 bytes")
+		answer.status = http.StatusRequestEntityTooLarge
+		return nil, answer
+	}
+	if err != nil {
+		return nil, invalidRequest("the body could not be read")
+	}
+	read := readForm
+	if isJSON {
+		read = readJSON
+	}
+	params, err := read(body)
+	if err != nil {
+		return nil, err
+	}
+	return newTokenRequest(params, r.Header.Values("Authorization"))
+}
+
+// newTokenRequest picks the parameters. Those that it does not know are ignored, but none may come twice, and one without
+// a value counts as omitted (RFC 6749 §3.2).
+func newTokenRequest(params url.Values, authorization []string) (*tokenRequest, error) {
+	for name, values := range params {
+		if len(values) > 1 && name != paramResource {
+			return nil, invalidRequest("a parameter was sent more than once")
+		}
+	}
+	return &tokenRequest{
+		grantType: params.Get(paramGrantType),
+		scope:     params.Get(paramScope),
+		resource:  slices.DeleteFunc(params[paramResource], func(s string) bool { return s == "" }),
+		audience:  params.Get(paramAudience),
+		auth: clientauth.Request{
+			Authorization: authorization,
+			ClientID:      params.Get(paramClientID),
+			Secret:        params.Get(paramSecret),
+			AssertionType: params.Get(paramAssertionType),
+			Assertion:     params.Get(paramAssertion),
+		},
+	}, nil
+}
+
+// checkQuery refuses parameters in the URL: URLs get into logs, and are no place for credentials (RFC 6749 §2.3.1).
+func checkQuery(query string) error {
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return invalidRequest("the URL has a malformed query: send parameters in the body")
+	}
+	for _, name := range []string{paramSecret, paramAssertion} {
+		if params.Has(name) {
+			return invalidRequest("a credential was sent in the URL, and may be in logs now: replace it, and send it in the body")
+		}
+	}
+	for _, name := range []string{paramGrantType, paramClientID, paramAssertionType, paramScope, paramResource, paramAudience} {
+		if params.Has(name) {
+			return invalidRequest("a parameter was sent in the URL: send it in the body")
+		}
+	}
+	return nil
+}
+
+func readForm(body []byte) (url.Values, error) {
+	params, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, invalidRequest("the body is not well-formed application/x-www-form-urlencoded")
+	}
+	return params, nil
+}
+
+// readJSON reads the body that the SDKs of Authress send: an object with the parameters as strings.
+func readJSON(body []byte) (url.Values, error) {
+	var object strictjson.Object
+	if err := object.Parse(body); err != nil {
+		return nil, invalidRequest("the body is not a JSON object, or has a member twice")
+	}
+	params := url.Values{}
+	for i := range object.Len() {
+		name, value := string(object.Name(i)), object.Value(i)
+		text, err := strictjson.String(value)
+		if err == nil {
+			params.Set(name, text)
+			continue
+		}
+		if name == paramResource {
+			if params[name], err = strictjson.Strings(value, jws.MaxAudience); err == nil {
+				continue
+			}
+		}
+		if isParam(name) {
+			return nil, invalidRequest("a member of the body is not a string")
+		}
+	}
+	return params, nil
+}
+
+func isParam(name string) bool {
+	switch name {
+	case paramGrantType, paramScope, paramResource, paramAudience, paramClientID, paramSecret, paramAssertionType, paramAssertion:
+		return true
+	}
+	return false
+}
