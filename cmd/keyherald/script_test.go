@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/keyherald/keyherald/events/eventstest"
+)
+
+// patience is how long a test waits for what must happen, on a machine that may be busy with other things.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"keyherald": main})
+}
+
+// TestScripts runs the command lines of testdata/script as a user would, with the unmodified nats command beside
+// them. Each script gets two free addresses, HTTP and NATS.
+func TestScripts(t *testing.T) {
+	nats := filepath.Dir(eventstest.NatsCLI(t))
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", nats+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("HOME", env.WorkDir)
+			for _, name := range []string{"HTTP", "NATS"} {
+				addr, err := freeAddress()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, addr)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready":      ready,
+			"eventually": eventually,
+			"secretless": secretless,
+			"mode":       mode,
+		},
+	})
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// ready URL waits until the token service there says that it is.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready URL")
+	}
+	if err := waitReady(context.Background(), args[0]); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func waitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("status %s", resp.Status)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", url, err)
+		}
+	}
+}
+
+// eventually TEXT COMMAND [ARG ...] runs the command until what it
+// prints contains the text.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually TEXT COMMAND [ARG ...]")
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		if strings.Contains(out, args[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not appear in %s (error %v)", args[0], out, err)
+		}
+		time.Sleep(20 * time.Millisecond) // between two attempts
+	}
+}
+
+// secretless KEYFILE FILE ... checks that the last part of the access key or API key in KEYFILE is in none of the files, and in no
+// file below the directories among them (rule P7).
+func secretless(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: secretless KEYFILE FILE-OR-DIR ...")
+	}
+	key := strings.TrimSpace(ts.ReadFile(args[0]))
+	secret := key[strings.LastIndexAny(key, "._")+1:]
+	if len(secret) < 6 {
+		ts.Fatalf("%s holds no secret", args[0])
+	}
+	for _, root := range args[1:] {
+		err := filepath.WalkDir(ts.MkAbs(root), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(text), secret) {
+				return fmt.Errorf("%s has the secret of %s", path, args[0])
+			}
+			return nil
+		})
+		ts.Check(err)
+	}
+}
+
+// mode PERMISSIONS FILE ... checks the files' permissions.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mode 0600 FILE ...")
+	}
+	for _, file := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(file))
+		ts.Check(err)
+		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+			ts.Fatalf("%s has permissions %s, not %s", file, got, args[0])
+		}
+	}
+}
