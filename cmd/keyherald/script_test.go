@@ -44,7 +44,6 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready":      ready,
 			"eventually": eventually,
-			"secretless": secretless,
 			"mode":       mode,
 		},
 	})
@@ -109,35 +108,6 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%q did not appear in %s (error %v)", args[0], out, err)
 		}
 		time.Sleep(20 * time.Millisecond) // between two attempts
-	}
-}
-
-// secretless KEYFILE FILE ... checks that the last part of the access key or API key in KEYFILE is in none of the files, and in no
-// file below the directories among them (rule P7).
-func secretless(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: secretless KEYFILE FILE-OR-DIR ...")
-	}
-	key := strings.TrimSpace(ts.ReadFile(args[0]))
-	secret := key[strings.LastIndexAny(key, "._")+1:]
-	if len(secret) < 6 {
-		ts.Fatalf("%s holds no secret", args[0])
-	}
-	for _, root := range args[1:] {
-		err := filepath.WalkDir(ts.MkAbs(root), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			if strings.Contains(string(text), secret) {
-				return fmt.Errorf("%s has the secret of %s", path, args[0])
-			}
-			return nil
-		})
-		ts.Check(err)
 	}
 }
 

@@ -114,11 +114,8 @@ func makeStatus(keys *bus.KeySet, conn *bus.Conn, now time.Time) statusReport {
 }
 
 func (r statusReport) print(a *app) {
-	fmt.Fprintf(a.out, "server     %s\n", r.Server)
-	for _, b := range []bus.Bucket{bus.Keys, bus.Revocations} {
-		report := r.Buckets[string(b)]
-		fmt.Fprintf(a.out, "%-11scomplete up to revision %d\n", b, report.Revision)
-	}
+	fmt.Fprintf(a.out, "server     %s\nbuckets    KEYS complete up to revision %d, REVOCATIONS up to %d\n",
+		r.Server, r.Buckets[string(bus.Keys)].Revision, r.Buckets[string(bus.Revocations)].Revision)
 	fmt.Fprintf(a.out, "freshness  known to be complete %.0f ms ago\n", r.FreshnessMS)
 	fmt.Fprintf(a.out, "keys       %d active, %d retiring, %d pending, %d expired, %d revoked",
 		r.Keys["active"], r.Keys["retiring"], r.Keys["pending"], r.Keys["expired"], r.Keys["revoked"])

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// runCLI runs one command line in this process and returns what it printed. It must succeed.
+func runCLI(t *testing.T, stdin string, args ...string) (out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, stdio{in: strings.NewReader(stdin), out: &stdout, err: &stderr})
+	if code != 0 {
+		t.Fatalf("keyherald %s: exit %d\n%s", strings.Join(args, " "), code, stderr.String())
+	}
+	return stdout.String(), stderr.String()
+}
+
+// forms are the texts that a secret may hide in.
+func forms(secret []byte) []string {
+	return []string{
+		string(secret), hex.EncodeToString(secret), base64.RawStdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret),
+	}
+}
+
+// TestP7_NothingSecretIsOnTheBusInALogOrInAnError uses every kind of secret once, with everything logged, and then looks for them in all
+// that was stored and printed.
+func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
+	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
+	dir := filepath.Join(t.TempDir(), "d")
+	httpAddr, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	natsAddr, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startServe(t, dir, httpAddr, natsAddr)
+	t.Setenv("KEYHERALD_DATA", dir)
+	t.Setenv("KEYHERALD_ISSUER", "http://"+httpAddr)
+	var said strings.Builder
+	cli := func(stdin string, args ...string) string {
+		t.Helper()
+		out, errs := runCLI(t, stdin, args...)
+		said.WriteString(errs)
+		return strings.TrimSpace(out)
+	}
+	write := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+
+	cli("", "client", "create", "orders", "--scope", "billing:read", "--audience", "https://billing", "--offline")
+	accessKey := cli("", "key", "add", "orders")
+	rotated := cli("", "key", "rotate", "orders")
+	apiKey := cli("", "secret", "add", "orders")
+	offline := cli("", "token", "mint", "--key-file", write("key", accessKey), "--audience", "https://billing")
+	online := cli("", "token", "request", "--key-file", write("key", accessKey))
+	byAPIKey := cli("", "token", "request", "--secret-file", write("secret", apiKey))
+	cli(offline, "token", "verify", "--audience", "https://billing")
+	cli(online, "token", "revoke")
+	// Wrong ones, too: errors are the likelier leak.
+	other := strings.Replace(apiKey, "khs_orders_", "khs_nobody_", 1)
+	for _, args := range [][]string{
+		{"token", "request", "--secret-file", write("secret", other)},
+		{"token", "request", "--secret-file", write("secret", apiKey+"x")},
+		{"token", "mint", "--key-file", write("key", accessKey[:len(accessKey)-1]), "--audience", "https://billing"},
+		{"token", "request", "--key-file", write("key", strings.Replace(accessKey, "orders.", "nobody.", 1))},
+	} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), args, stdio{in: strings.NewReader(""), out: &stderr, err: &stderr}); code == 0 {
+			t.Errorf("%v succeeded", args)
+		}
+		said.Write(stderr.Bytes())
+	}
+	admin, err := os.ReadFile(filepath.Join(dir, "admin.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.kill()
+	said.Write(p.err.Bytes())
+	if !strings.Contains(said.String(), `"level":"debug"`) || !strings.Contains(said.String(), "audit") {
+		t.Fatal("nothing was logged: the test would prove nothing")
+	}
+
+	secrets := map[string][]string{
+		"API key": forms([]byte(apiKey[strings.LastIndexByte(apiKey[:len(apiKey)-7], '_')+1 : len(apiKey)-7])),
+	}
+	for what, text := range map[string]string{"access key": accessKey, "rotated access key": rotated, "admin's access key": string(admin)} {
+		key, err := events.ParseAccessKey(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets[what] = append(forms(key.Private().Seed()), text[strings.LastIndexByte(text, '.')+1:][:40])
+	}
+	for what, token := range map[string]string{"offline token": offline, "online token": online, "token by API key": byAPIKey} {
+		secrets[what] = []string{token[strings.LastIndexByte(token, '.')+1:]}
+	}
+	lookFor := func(where string, text []byte) {
+		for what, forms := range secrets {
+			for _, form := range forms {
+				if bytes.Contains(text, []byte(form)) {
+					t.Errorf("the %s is in %s", what, where)
+				}
+			}
+		}
+	}
+	lookFor("what was logged and printed", []byte(said.String()))
+	files := 0
+	err = filepath.WalkDir(filepath.Join(dir, "nats", "store"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files++
+		lookFor(path, text)
+		if strings.HasSuffix(path, ".blk") && bytes.Contains(text, []byte("issuer.orders")) {
+			secrets["control"] = nil // the records themselves can be found: nothing is compressed or encrypted
+		}
+		return err
+	})
+	if _, seen := secrets["control"]; err != nil || !seen {
+		t.Fatalf("looked at %d files and did not find the records: %v", files, err)
+	}
+}
