@@ -90,6 +90,8 @@ type addresses struct {
 	issuer   bus.Config
 	operator *bus.Config // nil: this process may not register anybody
 	local    bool        // the embedded server
+	// verifierInbox is the inbox prefix of the embedded server's verifiers.
+	verifierInbox string
 }
 
 // openBus starts the embedded server, or uses the one that the flags name.
@@ -111,7 +113,7 @@ func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), erro
 	at := addresses{
 		issuer:   bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Issuer), Name: "keyherald issuer", Logger: a.log},
 		operator: &bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Operator), Name: "keyherald registry", Logger: a.log},
-		local:    true,
+		local:    true, verifierInbox: server.InboxPrefix(bus.Verifier),
 	}
 	stop := func() {
 		if err := server.Close(); err != nil {
@@ -177,8 +179,10 @@ func (c *serveCmd) greet(a *app, at addresses, first bool) {
   keyherald client create orders --scope "billing:read" --audience https://billing --offline
   keyherald key add orders > orders.key
   keyherald token mint --key-file orders.key --audience https://billing | keyherald token verify --audience https://billing
+and with the nats CLI, as operator and as verifier:
   nats --server %[3]s --nkey %[1]s/nats/operator.nk kv ls KEYS
-`, c.Data, c.Issuer, at.issuer.URL)
+  nats --server %[3]s --nkey %[1]s/nats/verifier.nk --inbox-prefix %[4]s kv get KEYS issuer.orders
+`, c.Data, c.Issuer, at.issuer.URL, at.verifierInbox)
 }
 
 // serve answers until the process is told to stop or something fails.
