@@ -17,6 +17,9 @@ func (n *Node) Ready() error {
 	if err != nil {
 		return err
 	}
+	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {
+		return fmt.Errorf("credentials: %w", err)
+	}
 	if set.Platform().Record.NotBefore >= now.Unix() {
 		return errors.New("the tokens of the platform are refused if they are made now: its record has a not_before in the future")
 	}
@@ -30,22 +33,38 @@ func (n *Node) Ready() error {
 func (n *Node) trusted(now time.Time) (*events.Set, error) {
 	confirmed := n.cfg.Keys.Confirmed()
 	set := n.cfg.Keys.Keys() // after that: it is the one that was confirmed, or a later one
+	if err := n.checkAge(confirmed, now); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if err := n.checkPlatform(set); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// checkAge returns why records that were confirmed at a certain time are not to be trusted now.
+func (n *Node) checkAge(confirmed, now time.Time) error {
 	if confirmed.IsZero() {
-		return nil, errors.New("the records have not been read completely yet")
+		return errors.New("the records have not been read completely yet")
 	}
 	if age := now.Sub(confirmed); n.cfg.MaxStaleness > 0 && age > n.cfg.MaxStaleness {
-		return nil, fmt.Errorf("the records were confirmed %v ago: more than the %v that are allowed", age.Round(time.Second), n.cfg.MaxStaleness)
+		return fmt.Errorf("the records were confirmed %v ago: more than the %v that are allowed", age.Round(time.Second), n.cfg.MaxStaleness)
 	}
+	return nil
+}
+
+// checkPlatform returns why the records are not those of the platform that the node is set up for.
+func (n *Node) checkPlatform(set *events.Set) error {
 	platform := set.Platform()
 	switch {
 	case platform == nil:
-		return nil, errors.New("there is no record of the platform")
+		return errors.New("there is no record of the platform")
 	case platform.Record.Iss != n.cfg.Issuer:
-		return nil, fmt.Errorf("the platform's record says that the issuer is %s, and this node is set up for %s", platform.Record.Iss, n.cfg.Issuer)
+		return fmt.Errorf("the platform's record says that the issuer is %s, and this node is set up for %s", platform.Record.Iss, n.cfg.Issuer)
 	case platform.Record.Status != events.Active:
-		return nil, errors.New("the platform is disabled by its record")
+		return errors.New("the platform is disabled by its record")
 	}
-	return set, nil
+	return nil
 }
 
 // serveLive says that the process answers.

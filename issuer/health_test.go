@@ -61,6 +61,23 @@ func TestANodeAnswersOnlyFromRecordsThatItCanTrust(t *testing.T) {
 	}
 }
 
+func TestANodeOfAnotherPlatformRegistersNoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.bucket.put("issuer.platform", `{"type":"platform","status":"active","iss":"https://other.example.com"}`)
+		f.start()
+		time.Sleep(time.Minute)
+		if n := len(f.bucket.leases()); n != 0 {
+			t.Errorf("%d keys were registered", n)
+		}
+		f.bucket.put("issuer.platform", `{"type":"platform","status":"active","iss":"`+testIssuer+`"}`)
+		time.Sleep(2 * time.Second)
+		if err := f.node.Ready(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestStalenessIsBoundedAsConfigured(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit, age time.Duration
@@ -84,7 +101,12 @@ func TestStalenessIsBoundedAsConfigured(t *testing.T) {
 				}
 				f.node.cfg.Keys = confirmedAt{f.bucket, confirmed}
 				if err := f.node.Ready(); (err == nil) != test.ready {
-					t.Errorf("ready: %v, want %v", err, test.ready)
+					t.Errorf("keys: ready: %v, want %v", err, test.ready)
+				}
+				f.node.cfg.Keys = f.bucket
+				f.node.cfg.Clients = &clientRecords{f.clients, func() time.Time { return confirmed }}
+				if err := f.node.Ready(); (err == nil) != test.ready {
+					t.Errorf("clients: ready: %v, want %v", err, test.ready)
 				}
 			})
 		})

@@ -57,7 +57,12 @@ type KeySet interface {
 }
 
 // ClientSource is the node's own live copy of CLIENTS.
-type ClientSource = clientauth.ClientSource
+type ClientSource interface {
+	// Client returns the record of a client, or nil. It is not changed after it was returned.
+	Client(events.Name) *events.Client
+	// Confirmed is when the copy was last known to be complete; zero: never.
+	Confirmed() time.Time
+}
 
 // ReplayMemory remembers, for all nodes, which client assertions were used.
 type ReplayMemory = clientauth.ReplayMemory
@@ -84,7 +89,7 @@ type Config struct {
 	Clients    ClientSource
 	Leases     LeasePublisher
 	Assertions ReplayMemory
-	// MaxStaleness is how long ago the keys may have been confirmed complete for the node to answer. Zero: an hour;
+	// MaxStaleness is how long ago the records may have been confirmed complete for the node to answer. Zero: an hour;
 	// negative: any time.
 	MaxStaleness time.Duration
 	// TokenTTL is the life of an access token, unless the client's record says less. Zero: 15 minutes; at most an hour.
@@ -119,7 +124,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	n := &Node{cfg: cfg, path: path}
-	n.ring = keyring{keys: cfg.Keys, publish: cfg.Leases, rotation: cfg.KeyRotation, log: cfg.Logger}
+	n.ring = keyring{keys: cfg.Keys, publish: cfg.Leases, mayMake: n.checkPlatform, rotation: cfg.KeyRotation, log: cfg.Logger}
 	assertion, err := clientauth.NewPrivateKeyJWT(cfg.Issuer, cfg.Keys, cfg.Assertions)
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

@@ -35,7 +35,7 @@ func (n *Node) serveClientKeys(w http.ResponseWriter, r *http.Request) {
 	name := events.Name(r.PathValue("name"))
 	n.serveKeys(w, r, func(set *events.Set) bool {
 		e := set.Issuer(name)
-		return e != nil && e.Record.Type == events.TypeClient && e.Record.Status == events.Active && e.Record.Offline
+		return e != nil && e.Record.Status == events.Active && e.Record.Offline // only clients can be offline
 	}, name)
 }
 

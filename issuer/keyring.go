@@ -16,10 +16,11 @@ import (
 type keyring struct {
 	keys     KeySet
 	publish  LeasePublisher
+	mayMake  func(*events.Set) error // nil if the set is of the registry that the node is set up for
 	rotation time.Duration
 	log      zerolog.Logger
 
-	usable atomic.Pointer[[]*signingKey] // those that may sign, the newest first; read by requests
+	current atomic.Pointer[signingKey] // the one that signs; read by requests
 
 	// The rest is of the goroutine of Run.
 	leases []*lease  // the newest first
@@ -27,14 +28,12 @@ type keyring struct {
 	nextAt time.Time // when the next key may be made, at the earliest
 }
 
-// acquire returns a key for a token that ends at exp, or nil if there is none. The decision is made from the node's own
+// acquire returns the key for a token that ends at exp, or nil if there is none. The decision is made from the node's own
 // set of this moment: a key that was revoked or removed there does not sign again.
 func (r *keyring) acquire(set *events.Set, now time.Time, exp int64) *signingKey {
 	for range 2 { // the key may be retired right after it was found; its successor is there then
-		for _, key := range r.candidates() {
-			if key.covers(set, now, exp) && key.reserve(exp) {
-				return key
-			}
+		if key := r.current.Load(); key != nil && key.covers(set, now, exp) && key.reserve(exp) {
+			return key
 		}
 	}
 	return nil
@@ -42,14 +41,8 @@ func (r *keyring) acquire(set *events.Set, now time.Time, exp int64) *signingKey
 
 // covers reports whether there is a key for a token that ends at exp.
 func (r *keyring) covers(set *events.Set, now time.Time, exp int64) bool {
-	return slices.ContainsFunc(r.candidates(), func(key *signingKey) bool { return key.covers(set, now, exp) })
-}
-
-func (r *keyring) candidates() []*signingKey {
-	if keys := r.usable.Load(); keys != nil {
-		return *keys
-	}
-	return nil
+	key := r.current.Load()
+	return key != nil && key.covers(set, now, exp)
 }
 
 // run keeps the keys until ctx is done, then ends their leases.
@@ -83,7 +76,7 @@ func (r *keyring) step(ctx context.Context, now time.Time) {
 	r.leases = slices.DeleteFunc(r.leases, func(l *lease) bool { return l.over(now) })
 }
 
-// observe drops the keys that are lost and lets those sign that are known for long enough.
+// observe drops the keys that are lost, and lets the newest one sign that is known for long enough.
 func (r *keyring) observe(now time.Time) {
 	set, confirmed := r.keys.Keys(), r.keys.Confirmed()
 	for _, l := range slices.Clone(r.leases) {
@@ -96,11 +89,10 @@ func (r *keyring) observe(now time.Time) {
 		return
 	}
 	key := r.leases[newest].key
-	if slices.Contains(r.candidates(), key) {
+	if r.current.Swap(key) == key {
 		return
 	}
 	r.losses = 0
-	r.usable.Store(&[]*signingKey{key})
 	r.log.Info().Str("kid", string(key.kid)).Msg("signing key in use")
 	for _, old := range r.leases[newest+1:] { // its successor signs from here on
 		old.retiring, old.next = true, now
@@ -110,7 +102,7 @@ func (r *keyring) observe(now time.Time) {
 // lose gives up a key: it is not used again, and a new one is made.
 func (r *keyring) lose(l *lease, now time.Time, reason string) {
 	l.key.retire()
-	r.usable.Store(new(slices.DeleteFunc(slices.Clone(r.candidates()), func(k *signingKey) bool { return k == l.key })))
+	r.current.CompareAndSwap(l.key, nil)
 	r.leases = slices.DeleteFunc(slices.Clone(r.leases), func(other *lease) bool { return other == l })
 	if l.retiring {
 		return // it has been replaced already
@@ -122,7 +114,8 @@ func (r *keyring) lose(l *lease, now time.Time, reason string) {
 	r.log.Warn().Str("kid", string(l.key.kid)).Str("reason", reason).Msg("signing key lost: a new one will be made")
 }
 
-// rotate makes a new key if there is none, or none young enough. It waits for one that is not in use yet.
+// rotate makes a new key if there is none, or none young enough. It waits for one that is not in use yet. A node that
+// is connected to another platform's registry by mistake registers none: verifiers would trust it.
 func (r *keyring) rotate(now time.Time) {
 	if now.Before(r.nextAt) {
 		return
@@ -130,6 +123,9 @@ func (r *keyring) rotate(now time.Time) {
 	newest := slices.IndexFunc(r.leases, func(l *lease) bool { return !l.retiring })
 	if newest >= 0 && (now.Sub(r.leases[newest].made) < r.rotation || !r.leases[newest].settled(now)) {
 		return
+	}
+	if err := r.mayMake(r.keys.Keys()); err != nil {
+		return // Ready says why
 	}
 	key, err := newSigningKey()
 	if err != nil {
@@ -162,12 +158,11 @@ func (r *keyring) write(ctx context.Context, l *lease, exp int64) error {
 
 // stop ends the use of all keys and shortens their leases to the end of their last tokens.
 func (r *keyring) stop(ctx context.Context) {
-	r.usable.Store(nil)
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	now := time.Now()
 	r.observe(now) // in case the answer to the last write got lost
-	r.usable.Store(nil)
+	r.current.Store(nil)
 	for _, l := range r.leases {
 		l.retiring = true
 		l.key.retire()

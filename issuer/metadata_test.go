@@ -117,7 +117,7 @@ func TestI19_AConfigurationThatCannotBeRightIsRefused(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBucket()
-			cfg := Config{Issuer: testIssuer, Keys: b, Clients: events.NewClients(), Leases: b.publish, Assertions: &replays{}}
+			cfg := Config{Issuer: testIssuer, Keys: b, Clients: &clientRecords{Clients: events.NewClients()}, Leases: b.publish, Assertions: &replays{}}
 			if _, err := New(cfg); err != nil {
 				t.Fatal(err)
 			}

@@ -52,7 +52,7 @@ func newFixture(t testing.TB, modify ...func(*Config)) *fixture {
 	f.bucket.put("key.orders.k1", encodeKey(t, "k1", events.Key{Public: f.private.Public()}))
 	f.putClient("orders", events.Secret{ID: "s1", SHA256: f.apiKey.Hash()})
 	cfg := Config{
-		Issuer: testIssuer, Keys: f.bucket, Clients: f.clients, Leases: f.bucket.publish, Assertions: f.memory, Logger: zerolog.New(f.log),
+		Issuer: testIssuer, Keys: f.bucket, Clients: &clientRecords{Clients: f.clients}, Leases: f.bucket.publish, Assertions: f.memory, Logger: zerolog.New(f.log),
 	}
 	for _, m := range modify {
 		m(&cfg)
@@ -63,6 +63,19 @@ func newFixture(t testing.TB, modify ...func(*Config)) *fixture {
 	}
 	f.node = node
 	return f
+}
+
+// clientRecords are CLIENTS, confirmed now unless said otherwise.
+type clientRecords struct {
+	*events.Clients
+	confirmed func() time.Time
+}
+
+func (c *clientRecords) Confirmed() time.Time {
+	if c.confirmed != nil {
+		return c.confirmed()
+	}
+	return time.Now()
 }
 
 // start runs the node until the test ends or stop is called.
@@ -104,11 +117,11 @@ func (f *fixture) putClient(name string, secrets ...events.Secret) {
 // kid is the kid of the key that signs now.
 func (f *fixture) kid() events.KeyID {
 	f.t.Helper()
-	keys := f.node.ring.candidates()
-	if len(keys) == 0 {
+	key := f.node.ring.current.Load()
+	if key == nil {
 		f.t.Fatal("no signing key")
 	}
-	return keys[0].kid
+	return key.kid
 }
 
 // do sends a request to the node.

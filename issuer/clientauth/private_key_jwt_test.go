@@ -147,6 +147,23 @@ func TestI8_AnAssertionLivesForFiveMinutesAtMost(t *testing.T) {
 
 const never = time.Duration(-1 << 63)
 
+func TestARefusalSaysWhatIsWrongWithTheAssertionItself(t *testing.T) {
+	for word, changes := range map[string]map[string]any{
+		"exp is required":        {"exp": nil},
+		"expired":                {"iat": nil, "exp": 1},
+		"jti":                    {"jti": nil},
+		"aud must be the issuer": {"aud": "x"},
+		"iss and sub":            {"iss": "x"},
+		"too long":               {"exp": time.Now().Unix() + 3600},
+	} {
+		w := newWorld(t)
+		client, err := w.try(w.assertion(jws.Header{}, claims(changes)))
+		if e := refused(t, client, err, InvalidClient); !strings.Contains(e.Description, word) {
+			t.Errorf("description %q does not say %q", e.Description, word)
+		}
+	}
+}
+
 func TestI8_TimesAtTheEndsOfTheScaleAreRefused(t *testing.T) {
 	const most = 1<<53 - 1
 	for name, changes := range map[string]map[string]any{

@@ -40,10 +40,12 @@ func (b *Builder) Audience(audience []string) {
 		b.buf = appendString(b.buf, audience[0])
 		return
 	}
-	separator := byte('[')
-	for _, a := range audience {
-		b.buf = appendString(append(b.buf, separator), a)
-		separator = ','
+	b.buf = append(b.buf, '[')
+	for i, a := range audience {
+		if i > 0 {
+			b.buf = append(b.buf, ',')
+		}
+		b.buf = appendString(b.buf, a)
 	}
 	b.buf = append(b.buf, ']')
 }
