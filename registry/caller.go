@@ -57,6 +57,8 @@ func (r *Registry) audited(caller Caller, op string, l line, run func(*line) err
 	err := caller.check()
 	if err == nil {
 		err = run(&l)
+	} else {
+		caller = Caller{} // not for a log
 	}
 	if err != nil {
 		l.outcome = outcomeOf(err)

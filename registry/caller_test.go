@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/registry"
 )
 
@@ -138,6 +139,9 @@ func TestEveryWriteNeedsACaller(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, write := range everyWrite(w.Registry, w.clock.Now()) {
 				wantError(t, write(t.Context(), by), registry.ErrInvalid, "caller's name")
+				if line := w.audit.last(t); line["caller"] != "" || line["outcome"] != "refused" {
+					t.Errorf("audit line is %v", line)
+				}
 			}
 		})
 	}
@@ -181,10 +185,8 @@ func TestWithoutNATSEveryOperationFails(t *testing.T) {
 	for _, write := range writes {
 		w.ok(nil, write(t.Context(), alice))
 	}
-	if err := w.server.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	w.server.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), eventstest.Patience)
 	defer cancel()
 	for _, write := range writes {
 		err := write(ctx, alice)

@@ -119,7 +119,7 @@ func TestCreateClientRefusesWhatCannotBeARecord(t *testing.T) {
 	}
 }
 
-func TestANameIsGivenOnce(t *testing.T) {
+func TestN_ANameIsGivenOnce(t *testing.T) {
 	w := newWorld(t)
 	w.client("orders")
 	_, err := w.CreateClient(t.Context(), alice, "orders", registry.ClientSpec{})
@@ -131,14 +131,14 @@ func TestANameIsGivenOnce(t *testing.T) {
 	_, err = w.CreateClient(t.Context(), alice, "orders", registry.ClientSpec{})
 	wantError(t, err, registry.ErrExists, "orders exists already")
 
-	w.del(bus.Keys, "issuer.orders")
+	w.server.Delete(bus.Keys, "issuer.orders")
 	_, err = w.CreateClient(t.Context(), alice, "orders", registry.ClientSpec{})
 	wantError(t, err, registry.ErrExists, "was used, and its record deleted", events.UnknownCaller, "nats kv put KEYS issuer.orders")
 	if w.set().Issuer("orders") != nil {
 		t.Error("the deleted client is back")
 	}
 
-	w.put(bus.Keys, "issuer.garbage", "not json")
+	w.server.Write(bus.Keys, "issuer.garbage", "not json")
 	_, err = w.CreateClient(t.Context(), alice, "garbage", registry.ClientSpec{})
 	wantError(t, err, registry.ErrExists, "garbage exists already")
 
@@ -152,18 +152,18 @@ func TestANameIsGivenOnce(t *testing.T) {
 // Whoever puts a key or an API key under a name that nobody has would own the client that comes later.
 func TestANameWithSomethingUnderItIsRefused(t *testing.T) {
 	w := newWorld(t)
-	w.put(bus.Keys, "key.early.k1", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
+	w.server.Write(bus.Keys, "key.early.k1", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
 	_, err := w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{})
 	wantError(t, err, registry.ErrExists, `a key "k1" under the name early`, "nats kv del KEYS key.early.k1")
 	w.absent(bus.Keys, "issuer.early")
 
-	w.del(bus.Keys, "key.early.k1")
-	w.put(bus.Clients, "early", `{"secrets":[]}`)
+	w.server.Delete(bus.Keys, "key.early.k1")
+	w.server.Write(bus.Clients, "early", `{"secrets":[]}`)
 	_, err = w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{})
 	wantError(t, err, registry.ErrExists, "API keys under the name early", "nats kv del CLIENTS early")
 
-	w.del(bus.Clients, "early")
-	w.put(bus.Keys, "revoked.early.k1", `{}`)
+	w.server.Delete(bus.Clients, "early")
+	w.server.Write(bus.Keys, "revoked.early.k1", `{}`)
 	if _, err := w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{}); err != nil {
 		t.Errorf("a name with nothing but a revoked key under it is refused: %v", err)
 	}
@@ -171,7 +171,7 @@ func TestANameWithSomethingUnderItIsRefused(t *testing.T) {
 
 func TestUpdateClientChangesWhatIsNamed(t *testing.T) {
 	w := newWorld(t)
-	w.put(bus.Keys, "issuer.orders", `{"type":"client","status":"active","aud":["https://a"],"scope":"x","resource":["https://o"],"offline":true,"max_token_ttl":60,"not_before":7,"from_the_future":{"a":[1,2]}}`)
+	w.server.Write(bus.Keys, "issuer.orders", `{"type":"client","status":"active","aud":["https://a"],"scope":"x","resource":["https://o"],"offline":true,"max_token_ttl":60,"not_before":7,"from_the_future":{"a":[1,2]}}`)
 	scope := must(events.ParseScope("x y"))(t)
 	entry, err := w.UpdateClient(t.Context(), alice, "orders", registry.ClientUpdate{Scope: &scope})
 	if err != nil {
@@ -260,7 +260,7 @@ func TestDisableClientWorksOnTopOfGarbage(t *testing.T) {
 	w := newWorld(t)
 	w.client("orders")
 	for _, garbage := range []string{"not json", `{"type":"platform","status":"active","iss":"https://evil.example"}`, `{"type":"client","status":"asleep"}`} {
-		w.put(bus.Keys, "issuer.orders", garbage)
+		w.server.Write(bus.Keys, "issuer.orders", garbage)
 		if _, err := w.DisableClient(t.Context(), alice, "orders"); err != nil {
 			t.Fatalf("on top of %s: %v", garbage, err)
 		}
@@ -273,12 +273,12 @@ func TestDisableClientWorksOnTopOfGarbage(t *testing.T) {
 		}
 	}
 	for range events.History {
-		w.put(bus.Keys, "issuer.orders", "not json")
+		w.server.Write(bus.Keys, "issuer.orders", "not json")
 	}
 	_, err := w.DisableClient(t.Context(), alice, "orders")
 	wantError(t, err, registry.ErrNotFound, "issuer.orders has no valid revision", "put a valid one with nats kv put")
 
-	w.del(bus.Keys, "issuer.orders")
+	w.server.Delete(bus.Keys, "issuer.orders")
 	_, err = w.DisableClient(t.Context(), alice, "orders")
 	wantError(t, err, registry.ErrNotFound, "was deleted", "put its last value back with nats kv put KEYS issuer.orders")
 }

@@ -265,12 +265,12 @@ func TestAddKeyTakesAKidThatStandsForNothing(t *testing.T) {
 	w := newWorld(t)
 	w.client("orders")
 	w.add("orders", "k1")
-	w.del(bus.Keys, "key.orders.k1")
+	w.server.Delete(bus.Keys, "key.orders.k1")
 	w.add("orders", "k1")
 
-	w.put(bus.Keys, "key.orders.k2", "not json")
+	w.server.Write(bus.Keys, "key.orders.k2", "not json")
 	w.add("orders", "k2")
-	w.put(bus.Keys, "key.orders.k2", "not json")
+	w.server.Write(bus.Keys, "key.orders.k2", "not json")
 	_, err := w.AddKey(t.Context(), alice, "orders", registry.KeySpec{KeyID: "k2"})
 	wantError(t, err, registry.ErrExists, `orders has a key "k2" already`)
 	if got := w.states("orders"); len(got) != 2 || got["k1"] != events.KeyActive || got["k2"] != events.KeyActive {

@@ -57,18 +57,18 @@ func TestEnsurePlatformRefuses(t *testing.T) {
 		t.Errorf("the platform is now %+v", p)
 	}
 
-	w.put(bus.Keys, "issuer.platform", "not json")
+	w.server.Write(bus.Keys, "issuer.platform", "not json")
 	if p, err := w.EnsurePlatform(t.Context(), alice, platformURL); err != nil || p.Account != account {
 		t.Errorf("garbage on the platform's name changes what it is: %v, %v", p, err)
 	}
-	w.del(bus.Keys, "issuer.platform")
+	w.server.Delete(bus.Keys, "issuer.platform")
 	_, err := w.EnsurePlatform(t.Context(), alice, platformURL)
 	wantError(t, err, registry.ErrNotFound, "was deleted", "nats kv put KEYS issuer.platform")
 }
 
 func TestEnsurePlatformGivesAnAccountToARecordWithoutOne(t *testing.T) {
 	w := emptyWorld(t)
-	w.put(bus.Keys, "issuer.platform", `{"type":"platform","status":"active","iss":"https://auth.example.com","future":1}`)
+	w.server.Write(bus.Keys, "issuer.platform", `{"type":"platform","status":"active","iss":"https://auth.example.com","future":1}`)
 	p := must(w.EnsurePlatform(t.Context(), alice, platformURL))(t)
 	if m := members(t, w.stored(bus.Keys, "issuer.platform")); !events.IsAccount(p.Account) || m["account"] != p.Account || m["future"] != 1.0 {
 		t.Errorf("record is %v, returned was %+v", m, p)

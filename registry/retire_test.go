@@ -65,8 +65,9 @@ func TestRetireKeyNeedsForceToRefuseLiveTokens(t *testing.T) {
 		t.Errorf("forced, the end is %d, want %d", key.Record.Expires, early.At.Unix())
 	}
 	// The same end again takes nothing away.
+	before = w.stored(bus.Keys, "key.orders.k1").Revision
 	again := must(w.RetireKey(t.Context(), alice, "orders", "k1", registry.Retirement{At: early.At}))(t)
-	if again.Revision != w.stored(bus.Keys, "key.orders.k1").Revision || w.audit.last(t)["outcome"] != "unchanged" {
+	if again.Revision != before || w.stored(bus.Keys, "key.orders.k1").Revision != before || w.audit.last(t)["outcome"] != "unchanged" {
 		t.Errorf("the same end was written again: %v", w.audit.last(t))
 	}
 
@@ -87,7 +88,7 @@ func TestRetireKeyRefuses(t *testing.T) {
 	w.ok(w.AddKey(t.Context(), alice, "orders", registry.KeySpec{KeyID: "expired", Expires: w.clock.Now().Add(time.Second)}))
 	w.ok(w.AddKey(t.Context(), alice, "orders", registry.KeySpec{KeyID: "pending", NotBefore: w.clock.Now().Add(48 * time.Hour)}))
 	w.clock.advance(time.Second)
-	w.put(bus.Keys, "key.platform.node", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
+	w.server.Write(bus.Keys, "key.platform.node", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
 	for name, c := range map[string]struct {
 		issuer events.Name
 		kid    events.KeyID
@@ -119,8 +120,8 @@ func TestRetireKeyRefuses(t *testing.T) {
 func TestRetireKeyKeepsUnknownMembers(t *testing.T) {
 	w := newWorld(t)
 	w.client("orders")
-	w.put(bus.Keys, "key.orders.k1", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU","iat":5,"nbf":6,"owner":{"team":"a"}}`)
-	w.put(bus.Keys, "key.orders.k1", `{"kty":"OKP","d":"private"}`)
+	w.server.Write(bus.Keys, "key.orders.k1", `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU","iat":5,"nbf":6,"owner":{"team":"a"}}`)
+	w.server.Write(bus.Keys, "key.orders.k1", `{"kty":"OKP","d":"private"}`)
 	w.ok(w.RetireKey(t.Context(), alice, "orders", "k1", registry.Retirement{}))
 	m := members(t, w.stored(bus.Keys, "key.orders.k1"))
 	if m["exp"] != float64(w.clock.Now().Add(time.Hour+time.Minute).Unix()) || m["iat"] != 5.0 || m["nbf"] != 6.0 || m["owner"].(map[string]any)["team"] != "a" || m["d"] != nil {

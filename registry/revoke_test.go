@@ -63,7 +63,7 @@ func TestRevokeKeyOfAnyIssuer(t *testing.T) {
 			if e := w.stored(bus.Keys, c.record); e.Revision != revoked.Revision {
 				t.Errorf("the record is %+v", e)
 			}
-			w.put(bus.Keys, strings.Replace(c.record, "revoked.", "key.", 1), `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
+			w.server.Write(bus.Keys, strings.Replace(c.record, "revoked.", "key.", 1), `{"kty":"OKP","crv":"Ed25519","x":"JxtSC5tZZJuaW7Aeu5Kh_3tgCpPZRkHaaFyTj5sQ3KU"}`)
 			if got := w.states(c.issuer)[c.kid]; got != events.KeyRevoked {
 				t.Errorf("the key that came later is %s", got)
 			}
@@ -74,11 +74,14 @@ func TestRevokeKeyOfAnyIssuer(t *testing.T) {
 // Whatever was written on the name before, by whomever, revokes.
 func TestRevokeKeyFindsWhatTheNatsCommandDid(t *testing.T) {
 	for name, write := range map[string]func(w *world){
-		"a value":          func(w *world) { w.put(bus.Keys, "revoked.orders.k1", `{"reason":"leaked"}`) },
-		"a malformed one":  func(w *world) { w.put(bus.Keys, "revoked.orders.k1", "not json") },
-		"an empty one":     func(w *world) { w.put(bus.Keys, "revoked.orders.k1", "") },
-		"a delete marker":  func(w *world) { w.del(bus.Keys, "revoked.orders.k1") },
-		"a value, deleted": func(w *world) { w.put(bus.Keys, "revoked.orders.k1", "{}"); w.del(bus.Keys, "revoked.orders.k1") },
+		"a value":         func(w *world) { w.server.Write(bus.Keys, "revoked.orders.k1", `{"reason":"leaked"}`) },
+		"a malformed one": func(w *world) { w.server.Write(bus.Keys, "revoked.orders.k1", "not json") },
+		"an empty one":    func(w *world) { w.server.Write(bus.Keys, "revoked.orders.k1", "") },
+		"a delete marker": func(w *world) { w.server.Delete(bus.Keys, "revoked.orders.k1") },
+		"a value, deleted": func(w *world) {
+			w.server.Write(bus.Keys, "revoked.orders.k1", "{}")
+			w.server.Delete(bus.Keys, "revoked.orders.k1")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -159,11 +162,11 @@ func TestRevokeTokenRepairsWhatIsForgottenTooEarly(t *testing.T) {
 		life    time.Duration
 		already bool
 	}{
-		{"a longer memory is enough", "a", func(n string) { w.put(bus.Revocations, n, `{"exp":9999999999}`) }, 24 * time.Hour, true},
-		{"a malformed value counts a day", "b", func(n string) { w.put(bus.Revocations, n, `not json`) }, time.Hour, true},
-		{"a marker counts a day", "c", func(n string) { w.del(bus.Revocations, n) }, time.Hour, true},
-		{"a shorter memory is not enough", "d", func(n string) { w.put(bus.Revocations, n, `{"exp":1}`) }, time.Hour, false},
-		{"the bucket itself would be first", "e", func(n string) { w.put(bus.Revocations, n, `{"exp":9999999999}`); w.clock.advance(time.Hour) }, 24 * time.Hour, false},
+		{"a longer memory is enough", "a", func(n string) { w.server.Write(bus.Revocations, n, `{"exp":9999999999}`) }, 24 * time.Hour, true},
+		{"a malformed value counts a day", "b", func(n string) { w.server.Write(bus.Revocations, n, `not json`) }, time.Hour, true},
+		{"a marker counts a day", "c", func(n string) { w.server.Delete(bus.Revocations, n) }, time.Hour, true},
+		{"a shorter memory is not enough", "d", func(n string) { w.server.Write(bus.Revocations, n, `{"exp":1}`) }, time.Hour, false},
+		{"the bucket itself would be first", "e", func(n string) { w.server.Write(bus.Revocations, n, `{"exp":9999999999}`); w.clock.advance(time.Hour) }, 24 * time.Hour, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := events.TokenByID(platformURL, c.jti)

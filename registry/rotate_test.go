@@ -139,6 +139,8 @@ func TestRotateKeyRefuses(t *testing.T) {
 	public := newPublic(t)
 	w.ok(w.AddKey(t.Context(), alice, "billing", registry.KeySpec{KeyID: "b1", Public: public}))
 	w.ok(w.AddIssuer(t.Context(), alice, "github", github))
+	retired := newPublic(t)
+	w.ok(w.AddKey(t.Context(), alice, "orders", registry.KeySpec{KeyID: "retiring", Public: retired, Expires: w.clock.Now().Add(time.Hour)}))
 	w.client("off")
 	w.ok(w.DisableClient(t.Context(), alice, "off"))
 	for name, c := range map[string]struct {
@@ -153,6 +155,7 @@ func TestRotateKeyRefuses(t *testing.T) {
 		"an external issuer":       {"github", registry.Rotation{}, registry.ErrNotFound, "type external, not client"},
 		"the platform":             {"platform", registry.Rotation{}, registry.ErrNotFound, "type platform, not client"},
 		"a key of somebody else":   {"orders", registry.Rotation{Public: public}, registry.ErrKeyTaken, `it is key "b1" of billing`},
+		"back to a key that ends":  {"orders", registry.Rotation{Public: retired}, registry.ErrKeyTaken, `it is key "retiring" of orders`},
 		"a kid that is in use":     {"orders", registry.Rotation{KeyID: "k1"}, registry.ErrExists, `"k1"`},
 		"a key under another kid":  {"billing", registry.Rotation{KeyID: "b2", Public: public}, registry.ErrKeyTaken, `it is key "b1" of billing`},
 		"a private key":            {"orders", registry.Rotation{Public: w.add("orders", "spare").AccessKey.Private()}, registry.ErrPrivateKey, "private key"},
@@ -277,7 +280,7 @@ func TestRotateKeySkipsAKeyThatIsDeletedMeanwhile(t *testing.T) {
 	racing := w.join(func(s registry.Store) registry.Store {
 		return &faultyStore{Store: s, decided: func(_ bus.Bucket, name string) {
 			if name == "key.orders.k3" {
-				w.del(bus.Keys, "key.orders.k1")
+				w.server.Delete(bus.Keys, "key.orders.k1")
 			}
 		}}
 	})

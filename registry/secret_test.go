@@ -48,7 +48,7 @@ func TestSecretsAreReplacedOneByOne(t *testing.T) {
 	if list := must(w.Secrets(t.Context(), "orders"))(t); len(list) != 0 {
 		t.Errorf("a new client has API keys: %v", list)
 	}
-	w.put(bus.Clients, "orders", `{"require_jti":true,"tls":{"san_dns":"a"},"federated":[]}`)
+	w.server.Write(bus.Clients, "orders", `{"require_jti":true,"tls":{"san_dns":"a"},"federated":[]}`)
 	old := must(w.AddSecret(t.Context(), alice, "orders", time.Time{}))(t)
 	next := must(w.AddSecret(t.Context(), alice, "orders", time.Time{}))(t)
 	list := must(w.Secrets(t.Context(), "orders"))(t)
@@ -103,7 +103,7 @@ func TestSecretsRefuse(t *testing.T) {
 	w.ok(w.AddSecret(t.Context(), alice, "off", time.Time{}))
 	w.ok(w.DisableClient(t.Context(), alice, "off"))
 	w.client("garbage")
-	w.put(bus.Clients, "garbage", "not json")
+	w.server.Write(bus.Clients, "garbage", "not json")
 	w.ok(w.AddIssuer(t.Context(), alice, "github", github))
 	for name, c := range map[string]struct {
 		client  events.Name

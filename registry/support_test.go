@@ -5,18 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
-	"github.com/keyherald/keyherald/events/embedded"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/registry"
 )
 
@@ -27,7 +25,7 @@ var alice = registry.Caller{Name: "cli:alice@laptop"}
 // world is a server with one registry on it.
 type world struct {
 	t      *testing.T
-	server *embedded.Server
+	server *eventstest.NATS
 	conn   *bus.Conn
 	keys   *bus.KeySet
 	audit  *auditLog
@@ -46,33 +44,21 @@ func newWorld(t *testing.T) *world {
 
 func emptyWorld(t *testing.T) *world {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{t: t, server: server, clock: newClock(time.Now())}
+	w := &world{t: t, server: eventstest.Server(t), clock: newClock(time.Now())}
 	return w.join(nil)
 }
 
 // join returns another registry on the same server and with the same clock, with its own connection and key set.
 func (w *world) join(wrap func(registry.Store) registry.Store) *world {
 	w.t.Helper()
-	conn, err := bus.Connect(w.t.Context(), bus.Config{URL: w.server.URL(), SeedFile: w.server.KeyFile(bus.Operator)})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(conn.Close)
+	conn := w.server.Connect(bus.Operator)
 	other := &world{t: w.t, server: w.server, conn: conn, keys: conn.FollowKeys(zerolog.Nop()), audit: new(auditLog), clock: w.clock}
 	w.t.Cleanup(other.keys.Close)
 	store := registry.Store(conn)
 	if wrap != nil {
 		store = wrap(store)
 	}
+	var err error
 	other.Registry, err = registry.New(registry.Config{Store: store, Keys: other.keys, Logger: zerolog.New(other.audit), Now: w.clock.Now})
 	if err != nil {
 		w.t.Fatal(err)
@@ -137,24 +123,6 @@ func (w *world) absent(bucket bus.Bucket, name string) {
 	w.t.Helper()
 	if e, err := w.conn.Get(w.t.Context(), bucket, name); !errors.Is(err, bus.ErrNotFound) {
 		w.t.Errorf("%s has %s on %s (%v), want nothing", bucket, e.Value, name, err)
-	}
-}
-
-// put writes as the nats command does: unseen, and with no word of who.
-func (w *world) put(bucket bus.Bucket, name, value string) {
-	w.t.Helper()
-	if _, err := w.conn.JetStream().Publish(w.t.Context(), bucket.Subject(name), []byte(value)); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// del deletes as the nats command does.
-func (w *world) del(bucket bus.Bucket, name string) {
-	w.t.Helper()
-	msg := nats.NewMsg(bucket.Subject(name))
-	msg.Header.Set("KV-Operation", "DEL")
-	if _, err := w.conn.JetStream().PublishMsg(w.t.Context(), msg); err != nil {
-		w.t.Fatal(err)
 	}
 }
 
