@@ -43,6 +43,7 @@ type Server struct {
 	keys map[bus.Role]string // public nkeys
 	log  *serverLog
 	nats *server.Server
+	addr netip.AddrPort
 	host string // as configured, for URL
 	tls  bool
 
@@ -96,7 +97,11 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 		return err
 	}
 	s.nats.AcceptLoop(make(chan struct{})) // opens the listener and returns
-	return s.log.fatal()
+	if err := s.log.fatal(); err != nil {
+		return err
+	}
+	s.addr = s.nats.Addr().(*net.TCPAddr).AddrPort()
+	return nil
 }
 
 func (s *Server) ensureBuckets(ctx context.Context, cfg Config) error {
@@ -117,10 +122,8 @@ func checkFree(ctx context.Context, at listen) error {
 	return l.Close()
 }
 
-// Addr is the address on which the server listens.
-func (s *Server) Addr() netip.AddrPort {
-	return s.nats.Addr().(*net.TCPAddr).AddrPort()
-}
+// Addr is the address on which the server listens, or has listened before it was closed.
+func (s *Server) Addr() netip.AddrPort { return s.addr }
 
 // URL is where clients on this machine connect to: nats://host:port, or tls://host:port with TLS.
 func (s *Server) URL() string {
