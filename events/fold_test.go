@@ -96,6 +96,12 @@ func TestTheLastValidRevisionCounts(t *testing.T) {
 			b.put("key.orders.k1", "{")
 			b.put("key.orders.k1", keyJSON(1))
 		}, func(t *testing.T, s *Set) { state(t, s, "orders", "k1", KeyActive); rejects(t, s) }},
+		{"a valid issuer after a malformed one takes the report back", func(b *bucket) {
+			b.put("issuer.orders", "{")
+			b.put("issuer.stock", "{")
+			b.put("issuer.orders", clientJSON)
+			b.del("issuer.stock")
+		}, func(t *testing.T, s *Set) { rejects(t, s) }},
 		{"a key that was only ever malformed is not there", func(b *bucket) { putTimes(b, 20, "key.orders.k1", "{") },
 			func(t *testing.T, s *Set) {
 				if e := s.Key("orders", "k1"); e != nil {

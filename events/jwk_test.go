@@ -308,6 +308,32 @@ func TestNonCanonicalPointsAreRefused(t *testing.T) {
 	}
 }
 
+// isReduced is a comparison with p, which math/big does, too. The numbers near p are where it could go wrong.
+func TestReducedIsLessThanP(t *testing.T) {
+	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	check := func(key []byte) {
+		t.Helper()
+		y := slices.Clone(key)
+		y[31] &= 0x7f
+		slices.Reverse(y)
+		if want := new(big.Int).SetBytes(y).Cmp(p) < 0; isReduced(key) != want {
+			t.Errorf("%x: reduced %v, want %v", key, !want, want)
+		}
+	}
+	for low := range 256 {
+		for _, last := range []byte{0x7f, 0xff, 0x7e, 0xfe, 0, 0x80} {
+			key := slices.Repeat([]byte{0xff}, 32)
+			key[0], key[31] = byte(low), last
+			check(key)
+			for i := 1; i < 31; i++ {
+				key[i] = 0xfe
+				check(key)
+				key[i] = 0xff
+			}
+		}
+	}
+}
+
 // What isReduced says must be what encoding the point again says.
 func TestReducedIsWhatEncodingAgainGives(t *testing.T) {
 	for n := range 2000 {

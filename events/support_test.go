@@ -135,3 +135,5 @@ func checkRefused(t *testing.T, err error, want string) {
 		t.Fatalf("error %q does not say %q", err, want)
 	}
 }
+
+func unixOf(e *KeyEntry) time.Time { return time.Unix(e.Modified, 0) }

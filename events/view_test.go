@@ -69,7 +69,10 @@ func viewOf(t *testing.T, s *Set, now time.Time) view {
 		}
 	}
 	for issuer, kids := range v.ByIssuer {
-		v.ByIssuer[issuer] = slices.DeleteFunc(kids, func(kid KeyID) bool { _, ok := v.Keys[KeyRecord(issuer, kid).String()]; return !ok })
+		v.ByIssuer[issuer] = slices.DeleteFunc(kids, func(kid KeyID) bool {
+			entry, ok := v.Keys[KeyRecord(issuer, kid).String()]
+			return !ok || issuer == Platform && entry.Record == nil // left out above, or in the place of what was left out
+		})
 	}
 	if issuers != 0 || keys != 0 {
 		t.Errorf("Len has %d issuers and %d keys more than the listings", issuers, keys)
@@ -80,6 +83,9 @@ func viewOf(t *testing.T, s *Set, now time.Time) view {
 		}
 	}
 	v.Len = [2]int{len(v.Issuers), len(v.Keys)}
+	// A lease takes back the report of a malformed value under it, and gives it free again when the bucket drops it: only a
+	// fresh set sees that.
+	v.Rejected = slices.DeleteFunc(v.Rejected, func(r Rejected) bool { return strings.HasPrefix(r.Name, "key.platform.n") })
 	slices.SortFunc(v.Rejected, func(a, b Rejected) int { return cmp.Compare(a.Name, b.Name) })
 	return v
 }

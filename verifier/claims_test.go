@@ -75,6 +75,9 @@ func TestV18_LimitsHoldToTheByte(t *testing.T) {
 	audiences := func(n int) string {
 		return payload("aud", `["`+billing+`"`+strings.Repeat(`,"`+reports+`"`, n-1)+`]`)
 	}
+	values := func(n int) string { // as many members and elements: those of the token, then x and what is in it
+		return payload("x", "["+strings.Repeat("1,", n-len(offlineClaims)-2)+"1]")
+	}
 	judge(t, v, []row{
 		{"a token of the full length", longest, accepted},
 		{"a longer token", padded(jws.MaxToken + 2), verifier.ReasonMalformed},
@@ -84,6 +87,8 @@ func TestV18_LimitsHoldToTheByte(t *testing.T) {
 		{"deeper", payload("x", nested(jws.MaxDepth+1)), verifier.ReasonMalformed},
 		{"as many claims as can be", members(jws.MaxClaims), accepted},
 		{"more claims", members(jws.MaxClaims + 1), verifier.ReasonMalformed},
+		{"as many values as can be", values(jws.MaxValues), accepted},
+		{"more values", values(jws.MaxValues + 1), verifier.ReasonMalformed},
 		{"as many audiences as can be", audiences(jws.MaxAudience), accepted},
 		{"more audiences", audiences(jws.MaxAudience + 1), verifier.ReasonMalformed},
 	})
@@ -91,6 +96,13 @@ func TestV18_LimitsHoldToTheByte(t *testing.T) {
 
 func TestV18_NumbersAreSecondsAndNothingElse(t *testing.T) {
 	v := installation(t).verifier()
+	// A claim that nobody here knows may be any number that is finite for who reads it later.
+	for json, want := range map[string]verifier.Reason{
+		`1.5e300`: accepted, `-0.25`: accepted, `123456789012345678901234567890`: accepted,
+		`1e400`: verifier.ReasonMalformed, `-1e400`: verifier.ReasonMalformed, strings.Repeat("9", 309): verifier.ReasonMalformed,
+	} {
+		expect(t, v, forge(t, ordersKey, header("EdDSA", "k1", "at+jwt"), offlineClaims.with("x", json).String()), want)
+	}
 	for _, name := range []string{"exp", "iat", "nbf"} {
 		for _, json := range []string{
 			`"1790000100"`, `1790000100.0`, `1790000100.5`, `1.7900001e9`, `1790000100e0`, `1e400`, `-1e400`, `-1`, `-0`, `9007199254740992`, `18446744073709551617`,

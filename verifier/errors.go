@@ -41,15 +41,20 @@ const (
 )
 
 // Error is why a token was not accepted. Its text is for logs: the caller who sent the token learns only that it was
-// not accepted (RFC 6750 §3.1). It never contains a part of the token.
+// not accepted (RFC 6750 §3.1). It never contains a part of the token. One Error may be returned many times: it must not be changed.
 type Error struct {
 	Reason Reason
-	Text   string
 
-	cause error
+	text  string     // empty: the cause's
+	cause *jws.Error // of the parser and the check of the signature
 }
 
-func (e *Error) Error() string { return e.Text }
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return e.cause.Error()
+	}
+	return e.text
+}
 
 // Is makes an Error match ErrInvalid or ErrUndecided.
 func (e *Error) Is(target error) bool {
@@ -58,21 +63,23 @@ func (e *Error) Is(target error) bool {
 }
 
 // Unwrap returns the parser's [*jws.Error], if it was the parser who refused the token.
-func (e *Error) Unwrap() error { return e.cause }
-
-func refuse(reason Reason, text string) error { return &Error{Reason: reason, Text: text} }
-
-// malformed takes over what the parser or the signature's check says.
-func malformed(err error) error {
-	reason := ReasonMalformed
-	var parse *jws.Error
-	if errors.As(err, &parse) {
-		switch parse.Reason {
-		case jws.ReasonAlgorithm:
-			reason = ReasonAlgorithm
-		case jws.ReasonSignature:
-			reason = ReasonSignature
-		}
+func (e *Error) Unwrap() error {
+	if e.cause != nil {
+		return e.cause
 	}
-	return &Error{Reason: reason, Text: err.Error(), cause: err}
+	return nil
+}
+
+func refuse(reason Reason, text string) error { return &Error{Reason: reason, text: text} }
+
+// malformed takes over what the parser or the signature's check says: each of their errors is a *jws.Error.
+func malformed(err error) error {
+	cause := err.(*jws.Error)
+	switch cause.Reason {
+	case jws.ReasonAlgorithm:
+		return &Error{Reason: ReasonAlgorithm, cause: cause}
+	case jws.ReasonSignature:
+		return &Error{Reason: ReasonSignature, cause: cause}
+	}
+	return &Error{Reason: ReasonMalformed, cause: cause}
 }

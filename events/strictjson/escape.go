@@ -9,9 +9,18 @@ import (
 func unescape(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {
-		r, size := next(raw)
-		out = utf8.AppendRune(out, r)
-		raw = raw[size:]
+		if raw[0] == '\\' {
+			r, size := next(raw)
+			out = utf8.AppendRune(out, r)
+			raw = raw[size:]
+			continue
+		}
+		plain := bytes.IndexByte(raw, '\\')
+		if plain < 0 {
+			plain = len(raw)
+		}
+		out = append(out, raw[:plain]...)
+		raw = raw[plain:]
 	}
 	return out
 }
@@ -45,23 +54,24 @@ func next(raw []byte) (r rune, size int) {
 	}
 }
 
-// hex4 reads \uXXXX at the start of b, or returns -1.
+// hex4 reads \uXXXX at the start of b, or returns a negative number.
 func hex4(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1
 	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case '0' <= c && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case 'a' <= c && c <= 'f':
-			r = r<<4 | rune(c-'a'+10)
-		case 'A' <= c && c <= 'F':
-			r = r<<4 | rune(c-'A'+10)
-		default:
-			return -1
-		}
-	}
-	return r
+	return hexDigit[b[2]]<<12 | hexDigit[b[3]]<<8 | hexDigit[b[4]]<<4 | hexDigit[b[5]]
 }
+
+// hexDigit is the value of a digit; -1, which makes any number that it is a part of negative, for what is none.
+var hexDigit = func() (values [256]rune) {
+	for c := range values {
+		values[c] = -1
+	}
+	for value, c := range "0123456789abcdef" {
+		values[c] = rune(value)
+	}
+	for value, c := range "ABCDEF" {
+		values[c] = rune(10 + value)
+	}
+	return values
+}()

@@ -26,6 +26,7 @@ const (
 	wantColon
 	wantObjectEnd
 	tooMany
+	tooManyValues
 	duplicate
 	wantArrayEnd
 	rawControl
@@ -47,6 +48,7 @@ var reasons = [...]string{
 	wantColon:     "expected a colon",
 	wantObjectEnd: "expected a comma or the object's end",
 	tooMany:       "too many members",
+	tooManyValues: "too many values",
 	duplicate:     "duplicate member name",
 	wantArrayEnd:  "expected a comma or the array's end",
 	rawControl:    "control character in a string",

@@ -21,7 +21,7 @@ func fuzzSeeds() (seeds []string) {
 	for _, test := range refused {
 		seeds = append(seeds, test.document)
 	}
-	return append(seeds, object("m", 64), object("m", 65), `{"a":`+strings.Repeat("[", 8), strings.Repeat(`{"a":`, 7)+`{}`+strings.Repeat("}", 7),
+	return append(seeds, values(1024), values(1025), object("m", 64), object("m", 65), `{"a":`+strings.Repeat("[", 8), strings.Repeat(`{"a":`, 7)+`{}`+strings.Repeat("}", 7),
 		`{"type":"client","status":"active","aud":["https://billing"],"scope":"billing:read billing:write","offline":true,"max_token_ttl":3600}`,
 		`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","revoked":{"revoked_at":1790000000,"reason":"leaked"}}`)
 }
@@ -176,7 +176,7 @@ func brokenStructure(data []byte) string {
 		wantName bool
 	}
 	var levels []level
-	open := 0
+	open, values := 0, 0
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	for {
@@ -188,13 +188,22 @@ func brokenStructure(data []byte) string {
 			return err.Error()
 		}
 		delim, isDelim := token.(json.Delim)
+		if number, ok := token.(json.Number); ok && !isFinite(string(number)) {
+			return "a number that is too large"
+		}
 		if isDelim && (delim == '}' || delim == ']') {
 			open -= len(levels[len(levels)-1].names)
 			levels = levels[:len(levels)-1]
 			continue
 		}
 		if len(levels) > 0 {
-			if top := &levels[len(levels)-1]; top.names != nil {
+			top := &levels[len(levels)-1]
+			if top.names == nil || top.wantName { // an element, or a member
+				if values++; values > strictjson.MaxValues {
+					return "too many values"
+				}
+			}
+			if top.names != nil {
 				if top.wantName {
 					name := token.(string)
 					if top.names[name] {
@@ -222,4 +231,18 @@ func brokenStructure(data []byte) string {
 			}
 		}
 	}
+}
+
+// isFinite reports whether number, as it is written, has at most 308 digits before its point.
+func isFinite(number string) bool {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
+	whole, _, _ := strings.Cut(mantissa, ".")
+	if len(whole) > 308 {
+		return false
+	}
+	if exponent == "" || exponent[0] == '-' {
+		return true
+	}
+	e, err := strconv.Atoi(strings.TrimPrefix(exponent, "+"))
+	return err == nil && len(whole)+e <= 308
 }

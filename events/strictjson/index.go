@@ -20,15 +20,16 @@ var _ [64 - MaxMembers]struct{} // Index.escaped has one bit for each member
 func (x *Index) Parse(data []byte) error {
 	x.n, x.escaped = 0, 0
 	p := parser{data: data}
-	if !p.begin() {
+	pos := p.begin()
+	if pos < 0 {
 		return p.err()
 	}
-	if p.peek() != '{' {
-		p.fail(notObject)
+	if p.peek(pos) != '{' {
+		p.fail(notObject, pos)
 		return p.err()
 	}
-	if !p.object(x, 1) || !p.end() {
-		x.n = 0
+	if !p.end(p.object(x, pos, 1)) {
+		x.n, x.escaped = 0, 0
 		return p.err()
 	}
 	return nil

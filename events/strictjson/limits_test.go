@@ -23,6 +23,13 @@ func object(prefix string, n int) string {
 	return b.String()
 }
 
+// values returns an object with so many members and elements in all, at many depths.
+func values(n int) string {
+	const unit = `{"a":1,"b":[2,{"c":3}]}` // an element that has 5 within it
+	rest := n - 1                          // the member x
+	return `{"x":[` + strings.Repeat(unit+",", rest/6-1) + strings.Repeat("4,", rest%6) + unit + `]}`
+}
+
 func TestLimitsAtAndOverTheEdge(t *testing.T) {
 	text := func(size int) string { // a document of so many bytes
 		return `{"a":"` + strings.Repeat("x", size-len(`{"a":""}`)) + `"}`
@@ -51,18 +58,26 @@ func TestLimitsAtAndOverTheEdge(t *testing.T) {
 		"objects 9 deep":                    {objects(9), "nested too deeply"},
 		"10,000 open brackets":              {`{"a":` + strings.Repeat("[", 10000), "nested too deeply"},
 		"10,000 open braces":                {strings.Repeat(`{"a":`, 10000), "nested too deeply"},
-		"8 deep again and again":            {`{"a":[` + strings.Repeat(`[[[[[[]]]]]],`, 1000) + `1]}`, ""},
+		"8 deep again and again":            {`{"a":[` + strings.Repeat(`[[[[[[]]]]]],`, 150) + `1]}`, ""},
 		"64 members":                        {object("m", 64), ""},
 		"65 members":                        {object("m", 65), "too many members"},
 		"65 members below":                  {`{"a":[` + object("m", 65) + `]}`, "too many members"},
-		"many objects of 64 members":        {`{"a":[` + strings.Repeat(object("m", 64)+",", 50) + `1]}`, ""},
+		"many objects of 64 members":        {`{"a":[` + strings.Repeat(object("m", 64)+",", 15) + `1]}`, ""},
 		"64 open members and 64 more":       {open(63, 64), ""},
 		"64 open members, 64 and 1 more":    {deeper(63, 63, 1), "too many members"},
 		"64 open members and 65 more":       {open(63, 65), "too many members"},
 		"40 open members, 40 and 48 more":   {deeper(39, 39, 48), ""},
 		"40 open members, 40 and 49 more":   {deeper(39, 39, 49), "too many members"},
-		"an array of many elements":         {`{"a":[` + strings.Repeat("0,", 30000) + `0]}`, ""},
-		"a number of many digits":           {`{"a":` + strings.Repeat("9", 60000) + `}`, ""},
+		"1,024 values":                      {`{"a":[` + strings.Repeat("0,", 1022) + `0]}`, ""},
+		"1,025 values":                      {`{"a":[` + strings.Repeat("0,", 1023) + `0]}`, "too many values"},
+		"1,024 values in many objects":      {values(1024), ""},
+		"1,025 values in many objects":      {values(1025), "too many values"},
+		"308 digits":                        {`{"a":` + strings.Repeat("9", 308) + `}`, ""},
+		"309 digits":                        {`{"a":` + strings.Repeat("9", 309) + `}`, "invalid number"},
+		"309 digits behind the point":       {`{"a":0.` + strings.Repeat("9", 309) + `}`, ""},
+		"300 digits and an exponent of 8":   {`{"a":` + strings.Repeat("9", 300) + `.9e8}`, ""},
+		"300 digits and an exponent of 9":   {`{"a":` + strings.Repeat("9", 300) + `.9e9}`, "invalid number"},
+		"a number of many digits":           {`{"a":` + strings.Repeat("9", 60000) + `}`, "invalid number"},
 		"a name of many bytes":              {`{"` + strings.Repeat("n", 60000) + `":1}`, ""},
 		"a name of many escape sequences":   {`{"` + strings.Repeat(`\u0000`, 10000) + `":1}`, ""},
 		"two long names with one last byte": {`{"` + strings.Repeat("n", 30000) + `a":1,"` + strings.Repeat("n", 30000) + `b":1}`, ""},

@@ -101,25 +101,22 @@ func Elements(value []byte, limit int, f func(element []byte) error) error {
 	if len(value) < 2 || value[0] != '[' {
 		return errNotArray
 	}
-	p := parser{data: value, pos: 1}
-	for n := 0; ; n++ {
-		p.space()
-		if p.peek() == ']' {
-			return nil
-		}
+	p := parser{data: value}
+	pos := p.space(1)
+	for n := 0; p.peek(pos) != ']'; n++ {
 		if n == limit {
 			return fmt.Errorf("more than %d elements", limit)
 		}
-		from := p.pos
-		if !p.value(1) {
+		end := p.value(pos, 1)
+		if end < 0 {
 			return p.err()
 		}
-		if err := f(value[from:p.pos]); err != nil {
+		if err := f(value[pos:end]); err != nil {
 			return err
 		}
-		p.space()
-		if p.peek() == ',' {
-			p.pos++
+		if pos = p.space(end); p.peek(pos) == ',' {
+			pos = p.space(pos + 1)
 		}
 	}
+	return nil
 }

@@ -28,7 +28,7 @@ func BenchmarkParse(b *testing.B) {
 		{"8 KiB with 16 audiences and 50 claims", atLimit(`"%s"` + manyClaims())},
 		{"8 KiB of scopes", atLimit(`"%s","scope":"` + strings.Repeat("a:b ", 700) + `"`)},
 		{"8 KiB of escaped names", atLimit(`"%s"` + escapedClaims())},
-		{"8 KiB of numbers", atLimit(`"%s","x":[` + strings.Repeat("1,", 2700) + `1]`)},
+		{"8 KiB with 1,000 numbers", atLimit(`"%s","x":[` + strings.Repeat("1,", 1000) + `1]`)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			if _, err := Parse(bench.token); err != nil {

@@ -47,12 +47,21 @@ func (t *texts) line(value []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] == 0x7f {
-			return "", errControl
-		}
+	// The parser lets no control character but DEL stand for itself.
+	escaped := len(s) != len(value)-2
+	if strings.IndexByte(s, 0x7f) >= 0 || escaped && hasControl(s) {
+		return "", errControl
 	}
 	return s, nil
+}
+
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 {
+			return true
+		}
+	}
+	return false
 }
 
 // identifier is line for what must not be empty, either: an empty name could be taken for a missing one.
