@@ -210,7 +210,7 @@ func (c *Conn) info(ctx context.Context, bucket Bucket) (jetstream.Stream, error
 }
 
 // backoff is the wait before another attempt: first, doubled up to last, of which a random half.
-func backoff(attempt int, first, last time.Duration, random func(time.Duration) time.Duration) time.Duration {
+func backoff(attempt int, first, last time.Duration, random jitter) time.Duration {
 	d := last
 	if attempt < 16 {
 		d = min(first<<attempt, last)

@@ -38,7 +38,7 @@ type Feed struct {
 	source   Source
 	follower Follower
 	log      zerolog.Logger
-	random   func(time.Duration) time.Duration // from zero to below its argument
+	random   jitter
 	cancel   context.CancelFunc
 	done     chan struct{}
 	caughtUp chan struct{}
@@ -50,8 +50,9 @@ type Feed struct {
 	noted  chan struct{} // closed when status changes; nil while nobody waits
 
 	// The rest belongs to the goroutine of run.
-	last events.Entry // the last message applied
-	full bool         // the next watch starts from the beginning
+	last  events.Entry // the last message applied
+	whole bool         // there was nothing to come after last: what is applied is the bucket as it was then
+	full  bool         // the next watch starts from the beginning
 }
 
 const (
@@ -74,7 +75,10 @@ func NewFeed(source Source, follower Follower, log zerolog.Logger) *Feed {
 	return newFeed(source, follower, log, rand.N)
 }
 
-func newFeed(source Source, follower Follower, log zerolog.Logger, random func(time.Duration) time.Duration) *Feed {
+// jitter returns a random duration from zero to below its argument.
+type jitter func(time.Duration) time.Duration
+
+func newFeed(source Source, follower Follower, log zerolog.Logger, random jitter) *Feed {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Feed{
 		source: source, follower: follower, log: log, random: random, cancel: cancel,

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -34,11 +35,15 @@ func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
 
 // NewKeySet follows the two buckets from any sources.
 func NewKeySet(keys, revocations Source, log zerolog.Logger) *KeySet {
+	return newKeySet(keys, revocations, log, rand.N)
+}
+
+func newKeySet(keys, revocations Source, log zerolog.Logger, random jitter) *KeySet {
 	k := &KeySet{log: log}
 	k.keys.Store(events.NewSet(nil))
 	k.revocations = events.NewRevocations(k.tell)
-	k.keysFeed = NewFeed(keys, &keyFollower{set: k}, log.With().Str("bucket", string(Keys)).Logger())
-	k.revFeed = NewFeed(revocations, &revocationFollower{k.revocations}, log.With().Str("bucket", string(Revocations)).Logger())
+	k.keysFeed = newFeed(keys, &keyFollower{set: k}, log.With().Str("bucket", string(Keys)).Logger(), random)
+	k.revFeed = newFeed(revocations, &revocationFollower{k.revocations}, log.With().Str("bucket", string(Revocations)).Logger(), random)
 	return k
 }
 

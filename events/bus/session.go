@@ -77,10 +77,10 @@ func (f *Feed) follow(ctx context.Context) error {
 // begin decides where the watch begins.
 func (s *session) begin() (from uint64) {
 	f := s.feed
-	if !f.full && (s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
+	if !f.full && (!f.whole || s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
 		f.full = true
 		f.log.Warn().Uint64("revision", f.last.Revision).Uint64("first", s.goal.First).Uint64("last", s.goal.Last).
-			Msg("the bucket does not have the last message applied: reading everything again")
+			Bool("interrupted", !f.whole).Msg("there is nothing to resume at: reading everything again")
 	}
 	if !f.full {
 		return f.last.Revision
@@ -161,6 +161,11 @@ func (s *session) take(d Delivery) error {
 		f.last = d.Entry
 	}
 	s.cover(d.Through)
+	f.whole = d.Pending == 0
+	if !f.whole {
+		return nil
+	}
+	s.conclude()
 	// A check is confirmed by a sign of life that comes after its answer: the consumer, and so the stream that it belongs
 	// to, was there when the check was asked. Without it, a bucket that is made again with as many messages would pass.
 	if !s.unconfirmed.asked.IsZero() && s.current && s.covered >= s.unconfirmed.state.Last {
@@ -174,17 +179,21 @@ func sameMessage(a, b events.Entry) bool {
 	return a.Revision == b.Revision && a.Name == b.Name && a.Time.Equal(b.Time) && a.Deleted == b.Deleted && bytes.Equal(a.Value, b.Value)
 }
 
-// cover notes that everything up to through is done.
+// cover notes that everything up to through has been looked at.
 func (s *session) cover(through uint64) {
-	grown := through > s.covered
-	if grown {
+	if through > s.covered {
 		s.covered, s.behindSince = through, time.Time{}
 	}
-	switch {
-	case !s.current && s.covered >= s.goal.Last:
+}
+
+// conclude draws the conclusions of having everything up to covered. That is so only when there was nothing left to
+// deliver: else, what was pushed out of the history by a message that is still to come is missing, and so is that message.
+func (s *session) conclude() {
+	if !s.current && s.covered >= s.goal.Last {
 		s.becomeCurrent()
-	case s.current && grown:
-		s.feed.note(func(st *FeedStatus) { st.Revision = through })
+	}
+	if s.current {
+		s.feed.note(func(st *FeedStatus) { st.Revision = s.covered })
 	}
 }
 
@@ -228,6 +237,7 @@ func (s *session) settle(c check) error {
 	s.seen = c.state.Last
 	if c.state.First > c.state.Last && s.matched {
 		s.cover(c.state.Last) // nothing is left in the stream, so nothing is missing
+		s.conclude()
 	}
 	switch {
 	case s.covered >= c.state.Last:

@@ -47,6 +47,7 @@ type Watch interface {
 type Delivery struct {
 	Entry   events.Entry // with revision zero: there is no message
 	Through uint64       // the consumer has looked at everything up to this sequence
+	Pending uint64       // how many messages the consumer had yet to send, as far as it knew
 }
 
 // Heartbeat is how often a watch gives a sign of life when it has nothing else to deliver.

@@ -105,6 +105,7 @@ func (w *pushWatch) read(m *nats.Msg) (Delivery, bool) {
 			Revision: meta.Sequence.Stream, Time: meta.Timestamp, Caller: caller(m.Header),
 		},
 		Through: meta.Sequence.Stream,
+		Pending: meta.NumPending,
 	}, true
 }
 

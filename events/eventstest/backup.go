@@ -30,18 +30,21 @@ type apiAnswer struct {
 		Description string `json:"description"`
 	} `json:"error"`
 	DeliverSubject string `json:"deliver_subject"`
+
+	// Of a snapshot, and all that a restore wants of it.
+	Config json.RawMessage `json:"config"`
+	State  json.RawMessage `json:"state"`
 }
 
-// request asks the API, and returns the answer as it is, too.
-func (n *NATS) request(nc *nats.Conn, subject string, body []byte) (apiAnswer, []byte) {
+// request asks the API. An acknowledgement is an empty answer.
+func (n *NATS) request(nc *nats.Conn, subject string, body []byte) (answer apiAnswer) {
 	n.t.Helper()
 	msg, err := nc.Request(subject, body, Patience)
 	if err != nil {
 		n.t.Fatalf("%s: %v", subject, err)
 	}
-	var answer apiAnswer
 	if len(msg.Data) == 0 {
-		return answer, nil
+		return answer
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
 		n.t.Fatalf("%s: %v", subject, err)
@@ -49,7 +52,7 @@ func (n *NATS) request(nc *nats.Conn, subject string, body []byte) (apiAnswer, [
 	if answer.Error != nil {
 		n.t.Fatalf("%s: %s", subject, answer.Error.Description)
 	}
-	return answer, msg.Data
+	return answer
 }
 
 // snapshot returns the stream's settings and state, as a restore wants them, and its content in pieces.
@@ -61,7 +64,9 @@ func (n *NATS) snapshot(nc *nats.Conn, stream string) (settings []byte, chunks [
 		n.t.Fatal(err)
 	}
 	const chunk = 64 << 10 // bytes
-	_, settings = n.request(nc, "$JS.API.STREAM.SNAPSHOT."+stream, fmt.Appendf(nil, `{"deliver_subject":%q,"no_consumers":true,"chunk_size":%d}`, inbox, chunk))
+	answer := n.request(nc, "$JS.API.STREAM.SNAPSHOT."+stream,
+		fmt.Appendf(nil, `{"deliver_subject":%q,"no_consumers":true,"chunk_size":%d}`, inbox, chunk))
+	settings = fmt.Appendf(nil, `{"config":%s,"state":%s}`, answer.Config, answer.State)
 	for {
 		msg, err := sub.NextMsg(Patience)
 		if err != nil {
@@ -74,6 +79,9 @@ func (n *NATS) snapshot(nc *nats.Conn, stream string) (settings []byte, chunks [
 			return settings, chunks
 		}
 		chunks = append(chunks, msg.Data)
+		if msg.Reply == "" {
+			continue // the server does not wait for this one
+		}
 		if err := msg.Respond(nil); err != nil {
 			n.t.Fatal(err)
 		}
@@ -82,11 +90,11 @@ func (n *NATS) snapshot(nc *nats.Conn, stream string) (settings []byte, chunks [
 
 func (n *NATS) restore(nc *nats.Conn, stream string, settings []byte, chunks [][]byte) {
 	n.t.Helper()
-	answer, _ := n.request(nc, "$JS.API.STREAM.RESTORE."+stream, settings)
+	answer := n.request(nc, "$JS.API.STREAM.RESTORE."+stream, settings)
 	for _, c := range chunks {
 		n.request(nc, answer.DeliverSubject, c)
 	}
-	if _, end := n.request(nc, answer.DeliverSubject, nil); end == nil {
-		n.t.Fatalf("restore of %s did not end", stream)
+	if end := n.request(nc, answer.DeliverSubject, nil); end.Config == nil {
+		n.t.Fatalf("the restore of %s did not end with the stream", stream)
 	}
 }

@@ -49,6 +49,7 @@ type Stream struct {
 	faults   Faults
 	messages []message // by sequence
 	last     uint64
+	written  time.Time     // of the message written last, on whatever timeline
 	online   chan struct{} // closed while there is a connection
 	flowing  chan struct{} // closed while answers and deliveries pass
 	changed  chan struct{} // closed, and replaced, when there is something to look at for a watch
@@ -106,7 +107,13 @@ func (s *Stream) appendLocked(e events.Entry, ttl time.Duration) uint64 {
 	s.expire()
 	s.last++
 	m := message{Entry: e}
+	// No two messages have the same time, as with a real clock: what was written after a restore can be told from what was
+	// lost by it.
 	m.Revision, m.Time = s.last, time.Now()
+	if !m.Time.After(s.written) {
+		m.Time = s.written.Add(time.Nanosecond)
+	}
+	s.written = m.Time
 	if ttl > 0 {
 		m.expires = m.Time.Add(ttl)
 	}

@@ -2,6 +2,7 @@ package eventstest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
@@ -105,11 +106,9 @@ func (w *watch) look(heartbeat bool) (batch []bus.Delivery, changed, flowing <-c
 	}
 	s.expire()
 	d := bus.Delivery{}
-	for _, m := range s.messages {
-		if m.Revision >= w.next {
-			d = bus.Delivery{Entry: m.Entry, Through: m.Revision}
-			break
-		}
+	if i := slices.IndexFunc(s.messages, func(m message) bool { return m.Revision >= w.next }); i >= 0 {
+		m := s.messages[i]
+		d = bus.Delivery{Entry: m.Entry, Through: m.Revision, Pending: uint64(len(s.messages) - i - 1)}
 	}
 	switch {
 	case d.Entry.Revision != 0:

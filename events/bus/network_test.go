@@ -1,0 +1,123 @@
+package bus_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
+)
+
+func TestN_ConnectionCutWithWritesMeanwhile(t *testing.T) {
+	n := startNode(t)
+	n.proxy.Cut()
+	eventstest.Eventually(t, "the node knows that it is cut off", func() bool { return n.set.Status().Keys.Err != nil })
+	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
+	n.Delete(bus.Keys, "key.orders.k1")
+	n.has("orders", map[events.KeyID]events.KeyState{"k1": events.KeyActive})
+	n.proxy.Mend()
+	n.agree()
+	n.has("orders", map[events.KeyID]events.KeyState{"k2": events.KeyActive})
+	if status := n.set.Status().Keys; status.Resyncs != 1 || status.Err != nil {
+		t.Errorf("status is %+v, want it to have resumed", status)
+	}
+}
+
+// TestN_FrozenConnection keeps a connection open on which nothing passes. Nobody says so: the node has to notice.
+func TestN_FrozenConnection(t *testing.T) {
+	n := startNode(t)
+	n.agree()
+	n.proxy.Freeze()
+	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
+	// A confirmation may have been on its way. Later than that there is none.
+	frozen := time.Now()
+	eventstest.Eventually(t, "the node has noticed the silence", func() bool { return n.set.Status().Keys.Gaps > 0 })
+	if c := n.set.Confirmed(); c.After(frozen) {
+		t.Errorf("confirmed %s after everything was frozen", c.Sub(frozen))
+	}
+	if age := time.Since(n.set.Confirmed()); age < 3*bus.Heartbeat {
+		t.Errorf("confirmed %s ago, and nothing has passed for longer", age)
+	}
+	n.proxy.Mend()
+	n.agree()
+	n.has("orders", map[events.KeyID]events.KeyState{"k1": events.KeyActive, "k2": events.KeyActive})
+}
+
+func TestN_AnswersThatNeverCome(t *testing.T) {
+	n := startNode(t)
+	n.proxy.Mute()
+	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
+	eventstest.Eventually(t, "the node has noticed the silence", func() bool { return n.set.Status().Keys.Gaps > 0 })
+	n.proxy.Mend()
+	n.agree()
+}
+
+func TestN_ServerRestartsWhileTheNodeIsFrozenOut(t *testing.T) {
+	n := startNode(t)
+	n.proxy.Freeze()
+	n.Stop()
+	n.Start()
+	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
+	n.proxy.Mend()
+	n.agree()
+}
+
+// TestN_ConsumerDeleted takes the consumers away under a live node, whose names it learns by listening to the inbox that
+// all holders of the credential share.
+func TestN_ConsumerDeleted(t *testing.T) {
+	n := startNode(t)
+	spy, operator := n.Connect(bus.Verifier).JetStream().Conn(), n.Connect(bus.Operator).JetStream()
+	consumers := make(chan string, 1000)
+	if _, err := spy.Subscribe(n.conn.InboxPrefix()+".>", func(m *nats.Msg) {
+		if parts := strings.Split(m.Reply, "."); len(parts) > 3 && parts[1] == "ACK" && parts[2] == bus.Keys.Stream() {
+			consumers <- parts[3]
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := spy.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	n.applied(n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2)))
+	if err := operator.DeleteConsumer(t.Context(), bus.Keys.Stream(), <-consumers); err != nil {
+		t.Fatal(err)
+	}
+	n.Write(bus.Keys, "key.orders.k3", eventstest.KeyJSON(3))
+	n.agree()
+	if status := n.set.Status().Keys; status.Resyncs != 1 || status.Gaps != 1 {
+		t.Errorf("status is %+v, want it to have resumed once", status)
+	}
+}
+
+// TestN_NodeStartsBeforeItsServer covers a node that has never been connected.
+func TestN_NodeStartsBeforeItsServer(t *testing.T) {
+	t.Parallel()
+	server := eventstest.Server(t)
+	server.Write(bus.Keys, "key.orders.k1", eventstest.KeyJSON(1))
+	server.Stop()
+	done := make(chan error, 1)
+	go func() {
+		conn, err := bus.Connect(t.Context(), bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Verifier), Wait: true})
+		if err == nil {
+			defer conn.Close()
+			set := conn.FollowKeys(zerolog.Nop())
+			defer set.Close()
+			err = set.Wait(t.Context())
+		}
+		done <- err
+	}()
+	server.Start()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(eventstest.Patience):
+		t.Error("the node does not find its server")
+	}
+}
