@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/keyherald/keyherald/events/strictjson"
 	"github.com/keyherald/keyherald/issuer/clientauth"
@@ -39,7 +40,11 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (
 	if err := checkQuery(r.URL.RawQuery); err != nil {
 		return nil, err
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	types := r.Header.Values("Content-Type")
+	if len(types) > 1 { // who reads the other one takes the body for something else (RFC 9110 §5.3)
+		return nil, invalidRequest("more than one Content-Type header: send one")
+	}
+	mediaType, _, err := mime.ParseMediaType(strings.Join(types, ""))
 	isJSON := mayBeJSON && mediaType == "application/json"
 	if err != nil || !isJSON && mediaType != "application/x-www-form-urlencoded" {
 		return nil, invalidRequest("Content-Type must be application/x-www-form-urlencoded")

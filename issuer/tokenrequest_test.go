@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -187,4 +188,13 @@ func FuzzTokenRequest(f *testing.F) {
 			t.Errorf("status %d, error %s", answer.status, answer.Code)
 		}
 	})
+}
+
+func TestASecondContentTypeIsRefused(t *testing.T) {
+	r := request("POST", "/oauth/token", "application/x-www-form-urlencoded", "grant_type=client_credentials")
+	r.Header.Add("Content-Type", "application/json")
+	var answer *oauthError
+	if _, err := parseTokenRequest(httptest.NewRecorder(), r, true); !errors.As(err, &answer) || answer.Code != "invalid_request" {
+		t.Errorf("error %v, want invalid_request", err)
+	}
 }

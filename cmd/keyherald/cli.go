@@ -7,18 +7,17 @@ import (
 	"io"
 	"os"
 	"os/user"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
-	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/registry"
 )
 
 // cli is the command line: one field a subcommand, each in its own file.
 type cli struct {
-	LogLevel string `help:"What to log on standard error: ${enum}." enum:"debug,info,warn,error,off" default:"${level}" placeholder:"LEVEL"`
+	LogLevel string           `group:"global" help:"What to log on standard error: debug, info, warn, error or off. Default: info for serve, error for all others." enum:",debug,info,warn,error,off" default:"" placeholder:"LEVEL"`
+	Version  kong.VersionFlag `group:"global" help:"Print the version." env:"-"`
 
 	Serve  serveCmd  `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
 	Client clientCmd `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
@@ -26,15 +25,10 @@ type cli struct {
 	Key    keyCmd    `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
 	Secret secretCmd `cmd:"" help:"API keys of clients: add, list, revoke."`
 	Token  tokenCmd  `cmd:"" help:"Tokens: mint offline, request online, verify, revoke, decode."`
-	Watch  watchCmd  `cmd:"" help:"Print every change as it is applied, one line each."`
+	Watch  watchCmd  `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
 	Status statusCmd `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
 	Demo   demoCmd   `cmd:"" help:"Tell the whole story in one process, with timings."`
 }
-
-const description = `Machine-to-machine authentication with live keys.
-
-Every flag has an environment twin: --data is KEYHERALD_DATA, and so on. Commands that an operator uses work against a running
-system over NATS: that of --data on this machine, or any with --nats and --nkey or --creds.`
 
 // stdio is what a process reads and writes.
 type stdio struct {
@@ -42,68 +36,79 @@ type stdio struct {
 	out, err io.Writer
 }
 
-// app is what every subcommand gets.
+// app is what every subcommand gets, beside the context of the process, which ends at the first signal.
 type app struct {
 	stdio
-	ctx    context.Context // of the process: it ends at the first signal
 	log    zerolog.Logger
 	caller registry.Caller
 }
 
-// The exit codes. 0 is success.
-const (
-	exitFailed    = 1 // it could not be done; for token verify: the token is refused
-	exitUsage     = 2 // the command line is wrong
-	exitUndecided = 3 // token verify only: not known now
-)
-
-// exitError carries an exit code other than exitFailed.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, io stdio) int {
+	out := &output{w: io.out}
+	io.out, io.err = out, &output{w: io.err}
+	code := execute(ctx, args, io)
+	if err := out.failure(); code == 0 && err != nil { // what was to be printed is what the caller is after
+		complain(io.err, fmt.Errorf("writing to standard output: %w", err))
+		return exitFailed
+	}
+	return code
+}
+
+func execute(ctx context.Context, args []string, io stdio) int {
 	var c cli
-	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("keyherald"), kong.Description(description), kong.DefaultEnvars("KEYHERALD"), kong.Writers(io.out, io.err),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}), kong.Vars{"level": "warn"},
-		kong.Exit(func(code int) { exited = code; panic(errExit) }),
-	)
+	exited := exitUsage
+	if len(args) == 0 { // as --help, but nothing was done
+		args, io.out = []string{"--help"}, io.err
+	} else {
+		exited = 0
+	}
+	parser, err := newParser(&c, io)
 	if err != nil {
-		fmt.Fprintln(io.err, "keyherald:", err)
+		complain(io.err, err)
 		return exitFailed
 	}
 	command, err := parse(parser, args)
 	switch {
-	case errors.Is(err, errExit): // --help
+	case errors.Is(err, errExit): // --help, --version
 		return exited
 	case err != nil:
-		fmt.Fprintf(io.err, "keyherald: %v\nkeyherald: see keyherald --help\n", err)
+		complain(io.err, err)
+		fmt.Fprintf(io.err, "keyherald: see %s --help\n", commandOf(err))
 		return exitUsage
 	}
-	a := &app{stdio: io, ctx: ctx, log: logger(io.err, c.LogLevel), caller: registry.Caller{Name: callerName()}}
-	err = command.Run(a)
-	if err == nil {
+	level := c.LogLevel
+	if level == "" {
+		level = defaultLevel(command)
+	}
+	a := &app{stdio: io, log: logger(io.err, level), caller: registry.Caller{Name: callerName()}}
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err = command.Run(a); err == nil {
 		return 0
 	}
-	fmt.Fprintln(io.err, "keyherald:", err)
-	if hint := hint(err); hint != "" {
-		fmt.Fprintln(io.err, "keyherald: hint:", hint)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(io.err, "keyherald: interrupted")
+		return exitFailed
 	}
-	var exit *exitError
-	if errors.As(err, &exit) {
-		return exit.code
-	}
-	return exitFailed
+	complain(io.err, err)
+	return exitCode(err)
 }
 
 var errExit = errors.New("exit")
+
+func newParser(c *cli, io stdio) (*kong.Kong, error) {
+	parser, err := kong.New(c,
+		kong.Name("keyherald"), kong.Description(description), kong.DefaultEnvars("KEYHERALD"), kong.Writers(io.out, io.err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}), kong.ValueFormatter(describeFlag),
+		kong.ExplicitGroups(flagGroups()), kong.Vars{"version": version()},
+		kong.Exit(func(int) { panic(errExit) }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	finishHelp(parser.Model)
+	return parser, nil
+}
 
 // parse turns kong's wish to end the process, which it has after --help, into an error.
 func parse(parser *kong.Kong, args []string) (command *kong.Context, err error) {
@@ -118,16 +123,35 @@ func parse(parser *kong.Kong, args []string) (command *kong.Context, err error) 
 	return parser.Parse(args)
 }
 
+// commandOf is the command whose help explains what is wrong with the command line.
+func commandOf(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		if selected := wrong.Context.Selected(); selected != nil {
+			return selected.FullPath()
+		}
+	}
+	return "keyherald"
+}
+
+// defaultLevel is what a command logs unless told: a server what an operator has to know of it, all others nothing but what
+// they print.
+func defaultLevel(command *kong.Context) string {
+	if command.Command() == "serve" {
+		return "info"
+	}
+	return "error"
+}
+
 func logger(w io.Writer, level string) zerolog.Logger {
 	if level == "off" {
 		return zerolog.Nop()
 	}
 	l, err := zerolog.ParseLevel(level)
 	if err != nil { // the flag's enum has no others
-		l = zerolog.WarnLevel
+		l = zerolog.InfoLevel
 	}
-	zerolog.TimeFieldFormat = time.RFC3339Nano
-	return zerolog.New(w).Level(l).With().Timestamp().Logger()
+	return zerolog.New(asciiJSON{w}).Level(l).With().Timestamp().Logger()
 }
 
 // callerName is who stands in the records as their writer: the user of this process, on this machine.
@@ -140,17 +164,4 @@ func callerName() string {
 		host = h
 	}
 	return "cli:" + name + "@" + host
-}
-
-// hint says what to do about an error, if that is not in it already.
-func hint(err error) string {
-	switch {
-	case errors.Is(err, bus.ErrUnreachable):
-		return "start keyherald serve, or give the server with --nats and a credential with --nkey or --creds"
-	case errors.Is(err, bus.ErrPermission):
-		return "use the operator's credential (DIR/nats/operator.nk) for writing, and the verifier's for reading only"
-	case errors.Is(err, os.ErrNotExist):
-		return "is --data (KEYHERALD_DATA) the directory of a keyherald serve on this machine?"
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -10,9 +11,9 @@ import (
 )
 
 type clientCmd struct {
-	Create  clientCreateCmd  `cmd:"" help:"Register a client. Prints its name."`
+	Create  clientCreateCmd  `cmd:"" help:"Register a client. Prints its name and nothing else."`
 	List    clientListCmd    `cmd:"" help:"List the clients."`
-	Show    clientShowCmd    `cmd:"" help:"Show a client's record."`
+	Show    clientShowCmd    `cmd:"" help:"Show a client's record, as JSON."`
 	Update  clientUpdateCmd  `cmd:"" help:"Change what a client may do. What is not named stays."`
 	Disable clientDisableCmd `cmd:"" help:"Refuse a client's tokens, everywhere and at once, also those that are out."`
 	Enable  clientEnableCmd  `cmd:"" help:"Accept a client's tokens again: those issued from now on."`
@@ -21,7 +22,7 @@ type clientCmd struct {
 // grants are what a client may do.
 type grants struct {
 	Scope       *string        `help:"Upper bound of the scope of its tokens, values separated by spaces." placeholder:"SCOPE"`
-	Audience    []string       `help:"Audience its tokens may carry; may be repeated." placeholder:"AUD" sep:"none"`
+	Audience    []string       `help:"Audience its tokens may carry, such as the URL of a service; may be repeated." placeholder:"AUD" sep:"none"`
 	Resource    []string       `help:"Audience that this client is; may be repeated." placeholder:"AUD" sep:"none"`
 	Offline     *bool          `help:"Whether it may mint its own tokens. Needs an audience." negatable:""`
 	MaxTokenTTL *time.Duration `name:"max-token-ttl" help:"Longest life of its tokens, at most 24h. Default: 1h (24h for offline clients named sc_…)." placeholder:"DURATION"`
@@ -33,7 +34,7 @@ func (g grants) scope() (*events.Scope, error) {
 	}
 	scope, err := events.ParseScope(*g.Scope)
 	if err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("--scope: %w", err)}
+		return nil, usage("--scope: %w", err)
 	}
 	return &scope, nil
 }
@@ -44,7 +45,7 @@ type clientCreateCmd struct {
 	Name events.Name `arg:"" optional:"" help:"Name of the client. Without it: sc_ and random characters."`
 }
 
-func (c *clientCreateCmd) Run(a *app) error {
+func (c *clientCreateCmd) Run(ctx context.Context, a *app) error {
 	scope, err := c.scope()
 	if err != nil {
 		return err
@@ -59,8 +60,8 @@ func (c *clientCreateCmd) Run(a *app) error {
 	if c.MaxTokenTTL != nil {
 		spec.MaxTokenTTL = *c.MaxTokenTTL
 	}
-	return c.withRegistry(a, func(o office) error {
-		client, err := o.CreateClient(o.ctx, a.caller, c.Name, spec)
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		client, err := o.CreateClient(ctx, a.caller, c.Name, spec)
 		if err != nil {
 			return err
 		}
@@ -103,9 +104,9 @@ type clientListCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-func (c *clientListCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		clients, err := o.Clients(o.ctx)
+func (c *clientListCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		clients, err := o.Clients(ctx)
 		if err != nil {
 			return err
 		}
@@ -129,9 +130,9 @@ type clientShowCmd struct {
 	Name events.Name `arg:"" help:"Name of the client."`
 }
 
-func (c *clientShowCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		e, err := o.Client(o.ctx, c.Name)
+func (c *clientShowCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		e, err := o.Client(ctx, c.Name)
 		if err != nil {
 			return err
 		}
@@ -145,7 +146,7 @@ type clientUpdateCmd struct {
 	Name events.Name `arg:"" help:"Name of the client."`
 }
 
-func (c *clientUpdateCmd) Run(a *app) error {
+func (c *clientUpdateCmd) Run(ctx context.Context, a *app) error {
 	scope, err := c.scope()
 	if err != nil {
 		return err
@@ -157,8 +158,8 @@ func (c *clientUpdateCmd) Run(a *app) error {
 	if c.Resource != nil {
 		update.Resource = &c.Resource
 	}
-	return c.withRegistry(a, func(o office) error {
-		client, err := o.UpdateClient(o.ctx, a.caller, c.Name, update)
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		client, err := o.UpdateClient(ctx, a.caller, c.Name, update)
 		if err != nil {
 			return err
 		}
@@ -172,9 +173,9 @@ type clientDisableCmd struct {
 	Name events.Name `arg:"" help:"Name of the client."`
 }
 
-func (c *clientDisableCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		client, err := o.DisableClient(o.ctx, a.caller, c.Name)
+func (c *clientDisableCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		client, err := o.DisableClient(ctx, a.caller, c.Name)
 		if err != nil {
 			return err
 		}
@@ -188,9 +189,9 @@ type clientEnableCmd struct {
 	Name events.Name `arg:"" help:"Name of the client."`
 }
 
-func (c *clientEnableCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		client, err := o.EnableClient(o.ctx, a.caller, c.Name)
+func (c *clientEnableCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		client, err := o.EnableClient(ctx, a.caller, c.Name)
 		if err != nil {
 			return err
 		}

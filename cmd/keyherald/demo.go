@@ -20,7 +20,7 @@ import (
 )
 
 type demoCmd struct {
-	Verifiers int `help:"How many verifiers to connect, each as a service of its own would." default:"50"`
+	Verifiers int `help:"How many verifiers to connect, each as a service of its own would." default:"50" placeholder:"N"`
 }
 
 const (
@@ -35,7 +35,6 @@ const (
 // demo is the story's stage: a NATS server, a registry and verifiers, all connected by TCP.
 type demo struct {
 	*app
-	ctx       context.Context
 	dir       string
 	server    *embedded.Server
 	conn      *bus.Conn
@@ -45,20 +44,20 @@ type demo struct {
 	token     string // of the client's first key
 }
 
-func (c *demoCmd) Run(a *app) error {
+func (c *demoCmd) Run(ctx context.Context, a *app) error {
 	if c.Verifiers < 1 || c.Verifiers > 500 {
-		return &exitError{exitUsage, errors.New("--verifiers is not from 1 to 500")}
+		return usage("--verifiers is not from 1 to 500")
 	}
 	dir, err := os.MkdirTemp("", "keyherald-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d := &demo{app: a, ctx: a.ctx, dir: dir, verifiers: make([]*verifier.Verifier, c.Verifiers)}
+	d := &demo{app: a, dir: dir, verifiers: make([]*verifier.Verifier, c.Verifiers)}
 	defer d.close()
 	began := time.Now()
-	for _, step := range []func() error{d.open, d.connect, d.mintAndVerify, d.rotate, d.revoke, d.outage} {
-		if err := step(); err != nil {
+	for _, step := range []func(context.Context) error{d.open, d.connect, d.mintAndVerify, d.rotate, d.revoke, d.outage} {
+		if err := step(ctx); err != nil {
 			return fmt.Errorf("the demo did not go as told: %w", err)
 		}
 	}
@@ -93,19 +92,19 @@ func (d *demo) close() {
 }
 
 // start starts the server, on the given address or a free one.
-func (d *demo) start(listen string) (err error) {
-	d.server, err = embedded.Start(d.ctx, embedded.Config{Dir: d.dir, Listen: listen, Logger: zerolog.Nop()})
+func (d *demo) start(ctx context.Context, listen string) (err error) {
+	d.server, err = embedded.Start(ctx, embedded.Config{Dir: d.dir, Listen: listen, Logger: zerolog.Nop()})
 	return err
 }
 
 func (d *demo) caller() registry.Caller { return registry.Caller{Name: "demo"} }
 
-func (d *demo) open() error {
+func (d *demo) open(ctx context.Context) error {
 	began := time.Now()
-	if err := d.start(""); err != nil {
+	if err := d.start(ctx, ""); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, demoPatience)
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	var err error
 	if d.conn, err = bus.Connect(ctx, bus.Config{URL: d.server.URL(), SeedFile: d.server.KeyFile(bus.Operator)}); err != nil {
@@ -125,9 +124,9 @@ func (d *demo) open() error {
 	return nil
 }
 
-func (d *demo) connect() error {
+func (d *demo) connect(ctx context.Context) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(d.ctx, demoPatience)
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	errs := make([]error, len(d.verifiers))
 	var group sync.WaitGroup
@@ -147,7 +146,7 @@ func (d *demo) connect() error {
 }
 
 // everyone waits until all verifiers judge a token alike, and returns how long the slowest took.
-func (d *demo) everyone(token string, accepts bool) (time.Duration, error) {
+func (d *demo) everyone(ctx context.Context, token string, accepts bool) (time.Duration, error) {
 	began := time.Now()
 	deadline := began.Add(demoPatience)
 	for _, v := range d.verifiers {
@@ -161,8 +160,8 @@ func (d *demo) everyone(token string, accepts bool) (time.Duration, error) {
 			}
 			select {
 			case <-time.After(100 * time.Microsecond):
-			case <-d.ctx.Done():
-				return 0, d.ctx.Err()
+			case <-ctx.Done():
+				return 0, ctx.Err()
 			}
 		}
 	}
@@ -177,22 +176,22 @@ func (d *demo) mint(key *events.AccessKey) (string, error) {
 	return minter.Token(mint.Request{Audience: []string{demoAudience}, Scope: "billing:read", TTL: time.Minute})
 }
 
-func (d *demo) mintAndVerify() error {
+func (d *demo) mintAndVerify(ctx context.Context) error {
 	scope, err := events.ParseScope("billing:read billing:write")
 	if err != nil {
 		return err
 	}
-	if _, err := d.registry.CreateClient(d.ctx, d.caller(), demoClient, registry.ClientSpec{Scope: scope, Audience: []string{demoAudience}, Offline: true}); err != nil {
+	if _, err := d.registry.CreateClient(ctx, d.caller(), demoClient, registry.ClientSpec{Scope: scope, Audience: []string{demoAudience}, Offline: true}); err != nil {
 		return err
 	}
-	key, err := d.registry.AddKey(d.ctx, d.caller(), demoClient, registry.KeySpec{})
+	key, err := d.registry.AddKey(ctx, d.caller(), demoClient, registry.KeySpec{})
 	if err != nil {
 		return err
 	}
 	if d.token, err = d.mint(key.AccessKey); err != nil {
 		return err
 	}
-	took, err := d.everyone(d.token, true)
+	took, err := d.everyone(ctx, d.token, true)
 	if err != nil {
 		return err
 	}
@@ -202,7 +201,7 @@ func (d *demo) mintAndVerify() error {
 }
 
 // rotate rotates the key while every verifier verifies tokens without pause: none may be refused.
-func (d *demo) rotate() error {
+func (d *demo) rotate(ctx context.Context) error {
 	var current atomic.Pointer[string]
 	current.Store(&d.token)
 	var verified, refused atomic.Int64
@@ -226,21 +225,21 @@ func (d *demo) rotate() error {
 		})
 	}
 	began := time.Now()
-	rotated, err := d.registry.RotateKey(d.ctx, d.caller(), demoClient, registry.Rotation{Overlap: time.Hour})
+	rotated, err := d.registry.RotateKey(ctx, d.caller(), demoClient, registry.Rotation{Overlap: time.Hour})
 	var next string
 	if err == nil {
 		next, err = d.mint(rotated.New.AccessKey)
 	}
 	if err == nil {
-		_, err = d.everyone(next, true)
+		_, err = d.everyone(ctx, next, true)
 	}
 	took := time.Since(began)
 	if err == nil { // a while with tokens of the new key
 		current.Store(&next)
 		select {
 		case <-time.After(200 * time.Millisecond):
-		case <-d.ctx.Done():
-			err = d.ctx.Err()
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
 	close(stop)
@@ -256,8 +255,8 @@ func (d *demo) rotate() error {
 	return nil
 }
 
-func (d *demo) revoke() error {
-	key, err := d.registry.AddKey(d.ctx, d.caller(), demoClient, registry.KeySpec{})
+func (d *demo) revoke(ctx context.Context) error {
+	key, err := d.registry.AddKey(ctx, d.caller(), demoClient, registry.KeySpec{})
 	if err != nil {
 		return err
 	}
@@ -265,15 +264,15 @@ func (d *demo) revoke() error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.everyone(token, true); err != nil {
+	if _, err := d.everyone(ctx, token, true); err != nil {
 		return err
 	}
 	began := time.Now()
-	if _, err := d.registry.RevokeKey(d.ctx, d.caller(), demoClient, key.KeyID, "leaked"); err != nil {
+	if _, err := d.registry.RevokeKey(ctx, d.caller(), demoClient, key.KeyID, "leaked"); err != nil {
 		return err
 	}
 	written := time.Since(began)
-	took, err := d.everyone(token, false)
+	took, err := d.everyone(ctx, token, false)
 	if err != nil {
 		return err
 	}
@@ -283,8 +282,8 @@ func (d *demo) revoke() error {
 }
 
 // outage stops NATS, goes on verifying, and starts it again on the same address and data.
-func (d *demo) outage() error {
-	key, err := d.registry.AddKey(d.ctx, d.caller(), demoClient, registry.KeySpec{})
+func (d *demo) outage(ctx context.Context) error {
+	key, err := d.registry.AddKey(ctx, d.caller(), demoClient, registry.KeySpec{})
 	if err != nil {
 		return err
 	}
@@ -292,7 +291,7 @@ func (d *demo) outage() error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.everyone(token, true); err != nil {
+	if _, err := d.everyone(ctx, token, true); err != nil {
 		return err
 	}
 	listen := d.server.Addr().String()
@@ -309,11 +308,11 @@ func (d *demo) outage() error {
 	}
 	d.say("6. NATS is stopped. %d more tokens were verified without it: validation makes no network call.", rounds*len(d.verifiers))
 	began := time.Now()
-	if err := d.start(listen); err != nil {
+	if err := d.start(ctx, listen); err != nil {
 		return err
 	}
 	up := time.Since(began)
-	ctx, cancel := context.WithTimeout(d.ctx, demoPatience)
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	select {
 	case <-d.conn.Connected():
@@ -323,7 +322,7 @@ func (d *demo) outage() error {
 	if _, err := d.registry.RevokeKey(ctx, d.caller(), demoClient, key.KeyID, "the demo is over"); err != nil {
 		return err
 	}
-	if _, err := d.everyone(token, false); err != nil {
+	if _, err := d.everyone(ctx, token, false); err != nil {
 		return err
 	}
 	d.say("   It is up again after %s, with all its data; a key was revoked, and %s after the restart every verifier had caught up and refused it.",

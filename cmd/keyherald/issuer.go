@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -9,9 +10,9 @@ import (
 )
 
 type issuerCmd struct {
-	Add     issuerAddCmd     `cmd:"" help:"Register an external issuer."`
+	Add     issuerAddCmd     `cmd:"" help:"Register an external issuer. Prints its name and nothing else."`
 	List    issuerListCmd    `cmd:"" help:"List the external issuers."`
-	Show    issuerShowCmd    `cmd:"" help:"Show an external issuer's record."`
+	Show    issuerShowCmd    `cmd:"" help:"Show an external issuer's record, as JSON."`
 	Disable issuerDisableCmd `cmd:"" help:"Refuse an external issuer's tokens, everywhere and at once."`
 	Enable  issuerEnableCmd  `cmd:"" help:"Accept an external issuer's tokens again: those issued from now on."`
 }
@@ -19,20 +20,20 @@ type issuerCmd struct {
 type issuerAddCmd struct {
 	reach
 	Iss      string      `help:"The iss of its tokens, byte by byte." required:"" placeholder:"URL"`
-	Use      []string    `help:"What its tokens are good for: access_token (verifiers accept them), assertion (the token endpoint does); may be repeated." required:"" enum:"access_token,assertion" placeholder:"USE"`
+	Use      []string    `help:"What its tokens are good for: access_token (verifiers accept them), assertion (the token endpoint does); may be repeated." required:"" enum:"access_token,assertion" placeholder:"USE" sep:"none"`
 	Audience []string    `help:"Audience its tokens may carry; may be repeated. Required for access_token." placeholder:"AUD" sep:"none"`
 	Scope    string      `help:"Upper bound of the scope of its tokens." placeholder:"SCOPE"`
 	JWKSURI  string      `name:"jwks-uri" help:"Where its keys are published." placeholder:"URL"`
 	Name     events.Name `arg:"" help:"Name of the issuer's record."`
 }
 
-func (c *issuerAddCmd) Run(a *app) error {
+func (c *issuerAddCmd) Run(ctx context.Context, a *app) error {
 	scope, err := events.ParseScope(c.Scope)
 	if err != nil {
-		return &exitError{exitUsage, fmt.Errorf("--scope: %w", err)}
+		return usage("--scope: %w", err)
 	}
-	return c.withRegistry(a, func(o office) error {
-		e, err := o.AddIssuer(o.ctx, a.caller, c.Name, registry.IssuerSpec{
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		e, err := o.AddIssuer(ctx, a.caller, c.Name, registry.IssuerSpec{
 			Iss: c.Iss, Use: c.Use, Audience: c.Audience, Scope: scope, JWKSURI: c.JWKSURI,
 		})
 		if err != nil {
@@ -69,9 +70,9 @@ type issuerListCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-func (c *issuerListCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		issuers, err := o.Issuers(o.ctx)
+func (c *issuerListCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		issuers, err := o.Issuers(ctx)
 		if err != nil {
 			return err
 		}
@@ -95,9 +96,9 @@ type issuerShowCmd struct {
 	Name events.Name `arg:"" help:"Name of the issuer's record."`
 }
 
-func (c *issuerShowCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		e, err := o.Issuer(o.ctx, c.Name)
+func (c *issuerShowCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		e, err := o.Issuer(ctx, c.Name)
 		if err != nil {
 			return err
 		}
@@ -110,9 +111,9 @@ type issuerDisableCmd struct {
 	Name events.Name `arg:"" help:"Name of the issuer's record."`
 }
 
-func (c *issuerDisableCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		e, err := o.DisableIssuer(o.ctx, a.caller, c.Name)
+func (c *issuerDisableCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		e, err := o.DisableIssuer(ctx, a.caller, c.Name)
 		if err != nil {
 			return err
 		}
@@ -126,9 +127,9 @@ type issuerEnableCmd struct {
 	Name events.Name `arg:"" help:"Name of the issuer's record."`
 }
 
-func (c *issuerEnableCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		e, err := o.EnableIssuer(o.ctx, a.caller, c.Name)
+func (c *issuerEnableCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		e, err := o.EnableIssuer(ctx, a.caller, c.Name)
 		if err != nil {
 			return err
 		}

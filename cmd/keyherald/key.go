@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,8 @@ import (
 type keyCmd struct {
 	Add    keyAddCmd    `cmd:"" help:"Register a key. Prints the new access key, once, and nothing else; with --public the kid."`
 	List   keyListCmd   `cmd:"" help:"List keys and their states."`
-	Rotate keyRotateCmd `cmd:"" help:"Register a new key now, and let the old ones end after an overlap. Prints like add."`
-	Retire keyRetireCmd `cmd:"" help:"Give a key an end."`
+	Rotate keyRotateCmd `cmd:"" help:"Register a new key now, and let the old ones end after an overlap. Prints as add does."`
+	Retire keyRetireCmd `cmd:"" help:"Give a key an end, by default as soon as no live token depends on it."`
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key for ever: every connected verifier refuses it within milliseconds."`
 }
 
@@ -54,39 +55,46 @@ func (p publicKey) read(a *app) (registry.PublicKey, error) {
 }
 
 // printNewKey prints a new key's secret, or the kid of a key whose secret is elsewhere.
-func printNewKey(a *app, client events.Name, key registry.NewKey) {
-	fmt.Fprintf(a.err, "registered key %s of client %s at revision %d: trusted everywhere now\n", key.KeyID, client, key.Revision)
+func printNewKey(a *app, client events.Name, key registry.NewKey) error {
+	trusted := "now"
+	if from := time.Unix(key.Record.NotBefore, 0); from.After(time.Now()) {
+		trusted = "from " + day(key.Record.NotBefore) + " on"
+	}
+	fmt.Fprintf(a.err, "registered key %s of client %s at revision %d: trusted everywhere %s\n", key.KeyID, client, key.Revision, trusted)
 	if key.AccessKey == nil {
-		fmt.Fprintln(a.out, key.KeyID)
-		return
+		_, err := fmt.Fprintln(a.out, key.KeyID)
+		return err
 	}
 	fmt.Fprintln(a.err, "the access key is printed this once and kept nowhere: store it where only the client can read it")
-	fmt.Fprintln(a.out, key.AccessKey.Reveal())
+	if _, err := fmt.Fprintln(a.out, key.AccessKey.Reveal()); err != nil {
+		return &hinted{fmt.Errorf("the key was registered and its access key could not be printed, nobody has it: %w", err),
+			fmt.Sprintf("keyherald key revoke %s %s, and try again", client, key.KeyID)}
+	}
+	return nil
 }
 
 type keyAddCmd struct {
 	reach
 	publicKey
 	Kid     events.KeyID `help:"The kid of the key. Default: six random characters." placeholder:"KID"`
-	NotYet  time.Time    `name:"nbf" help:"Trust the key from then on (RFC 3339)." placeholder:"TIME"`
-	Expires time.Time    `name:"exp" help:"Trust the key until then (RFC 3339)." placeholder:"TIME"`
+	NotYet  time.Time    `name:"nbf" help:"Trust the key from then on, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
+	Expires time.Time    `name:"exp" help:"Trust the key until then, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
 	Client  events.Name  `arg:"" help:"Name of the client."`
 }
 
-func (c *keyAddCmd) Run(a *app) error {
+func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	brought, err := c.read(a)
 	if err != nil {
 		return err
 	}
-	return c.withRegistry(a, func(o office) error {
-		key, err := o.AddKey(o.ctx, a.caller, c.Client, registry.KeySpec{
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		key, err := o.AddKey(ctx, a.caller, c.Client, registry.KeySpec{
 			KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, NotBefore: c.NotYet, Expires: c.Expires,
 		})
 		if err != nil {
 			return err
 		}
-		printNewKey(a, c.Client, key)
-		return nil
+		return printNewKey(a, c.Client, key)
 	})
 }
 
@@ -94,28 +102,27 @@ type keyRotateCmd struct {
 	reach
 	publicKey
 	Kid     events.KeyID  `help:"The kid of the new key. Default: six random characters." placeholder:"KID"`
-	Overlap time.Duration `help:"How long the old keys may still be used to mint. They are accepted until the last token that they can have minted has ended." default:"24h"`
+	Overlap time.Duration `help:"How long the old keys may still be used to mint. They are accepted until the last token that they can have minted has ended." default:"24h" placeholder:"DURATION"`
 	Force   bool          `help:"End the old keys after the overlap even though live tokens of theirs are refused then."`
 	Client  events.Name   `arg:"" help:"Name of the client."`
 }
 
-func (c *keyRotateCmd) Run(a *app) error {
+func (c *keyRotateCmd) Run(ctx context.Context, a *app) error {
 	brought, err := c.read(a)
 	if err != nil {
 		return err
 	}
-	return c.withRegistry(a, func(o office) error {
-		rotated, err := o.RotateKey(o.ctx, a.caller, c.Client, registry.Rotation{
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		rotated, err := o.RotateKey(ctx, a.caller, c.Client, registry.Rotation{
 			KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, Overlap: c.Overlap, Force: c.Force,
 		})
 		if err != nil {
 			return err
 		}
-		printNewKey(a, c.Client, rotated.New)
 		for _, old := range rotated.Ended {
-			fmt.Fprintf(a.err, "key %s ends at %s\n", old.KeyID, time.Unix(old.Record.Expires, 0).Format(time.RFC3339))
+			fmt.Fprintf(a.err, "old key %s ends at %s\n", printable(string(old.KeyID)), day(old.Record.Expires))
 		}
-		return nil
+		return printNewKey(a, c.Client, rotated.New)
 	})
 }
 
@@ -127,37 +134,41 @@ type keyRetireCmd struct {
 	Kid    events.KeyID `arg:"" help:"The key's kid."`
 }
 
-func (c *keyRetireCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		retired, err := o.RetireKey(o.ctx, a.caller, c.Client, c.Kid, registry.Retirement{At: c.At, Force: c.Force})
+func (c *keyRetireCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		retired, err := o.RetireKey(ctx, a.caller, c.Client, c.Kid, registry.Retirement{At: c.At, Force: c.Force})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "key %s of client %s ends at %s\n", c.Kid, c.Client, time.Unix(retired.Record.Expires, 0).Format(time.RFC3339))
+		fmt.Fprintf(a.err, "key %s of %s ends at %s\n", printable(string(c.Kid)), c.Client, day(retired.Record.Expires))
 		return nil
 	})
 }
 
 type keyRevokeCmd struct {
 	reach
-	Reason string       `help:"Why; it is kept with the revocation." placeholder:"TEXT"`
+	Reason string       `help:"Why; it is kept with the revocation, for all to read." placeholder:"TEXT"`
+	Force  bool         `help:"Revoke also a kid that no key has now."`
 	Client events.Name  `arg:"" help:"Name of the client, or of another issuer."`
 	Kid    events.KeyID `arg:"" help:"The key's kid."`
 }
 
-func (c *keyRevokeCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		revoked, err := o.RevokeKey(o.ctx, a.caller, c.Client, c.Kid, c.Reason)
+func (c *keyRevokeCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		// A typing error would leave the leaked key trusted, while the operator goes back to sleep.
+		if o.keys.Keys().Key(c.Client, c.Kid) == nil && !c.Force {
+			return &hinted{fmt.Errorf("nothing was revoked: %q has no key %q", c.Client, c.Kid),
+				fmt.Sprintf("see keyherald key list %s; --force revokes a kid that is not known now, such as that of a deleted key", printable(string(c.Client)))}
+		}
+		revoked, err := o.RevokeKey(ctx, a.caller, c.Client, c.Kid, c.Reason)
 		if err != nil {
 			return err
 		}
+		kid := printable(string(c.Kid))
 		if revoked.Already {
-			fmt.Fprintf(a.err, "key %s of %s has been revoked since %s, by %s\n", c.Kid, c.Client, revoked.At.Format(time.RFC3339), printable(revoked.Caller))
+			fmt.Fprintf(a.err, "key %s of %s has been revoked since %s, by %s\n", kid, c.Client, day(revoked.At.Unix()), printable(revoked.Caller))
 		} else {
-			fmt.Fprintf(a.err, "revoked key %s of %s for ever, at revision %d\n", c.Kid, c.Client, revoked.Revision)
-		}
-		if !revoked.Known {
-			fmt.Fprintf(a.err, "WARNING: %s has no key %s now: if that was a typing error, another key is still trusted; see keyherald key list %[1]s\n", c.Client, c.Kid)
+			fmt.Fprintf(a.err, "revoked key %s of %s for ever, at revision %d\n", kid, c.Client, revoked.Revision)
 		}
 		return nil
 	})
@@ -196,13 +207,16 @@ func reportKey(e *events.KeyEntry, now time.Time) keyReport {
 	return r
 }
 
-func (c *keyListCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
+func (c *keyListCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
 		set, now := o.keys.Keys(), time.Now()
 		reports := []keyReport{}
 		if c.Client != "" {
 			for _, e := range set.Keys(c.Client) {
 				reports = append(reports, reportKey(e, now))
+			}
+			if len(reports) == 0 && set.Issuer(c.Client) == nil {
+				return fmt.Errorf("there is no issuer or client %q, nor a key of one", c.Client)
 			}
 		} else {
 			for e := range set.AllKeys() {
@@ -215,13 +229,9 @@ func (c *keyListCmd) Run(a *app) error {
 		if c.JSON {
 			return printJSON(a.out, reports)
 		}
-		t := newTable(a.out, "ISSUER", "KID", "STATE", "ALG", "UNTIL", "REVISION", "REASON")
+		t := newTable(a.out, "ISSUER", "KID", "STATE", "ALG", "FROM", "UNTIL", "REVISION", "REASON")
 		for _, r := range reports {
-			until := ""
-			if r.Expires != 0 {
-				until = time.Unix(r.Expires, 0).Format(time.RFC3339)
-			}
-			t.row(string(r.Issuer), printable(string(r.KeyID)), r.State, string(r.Algorithm), until, fmt.Sprint(r.Revision), printable(r.Reason))
+			t.row(string(r.Issuer), printable(string(r.KeyID)), r.State, string(r.Algorithm), day(r.NotBefore), day(r.Expires), fmt.Sprint(r.Revision), printable(r.Reason))
 		}
 		return t.flush()
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,12 +16,15 @@ import (
 
 // reach says how a command gets to the buckets.
 type reach struct {
-	Data    string        `help:"Data directory of a keyherald serve on this machine." default:"data" placeholder:"DIR"`
-	NATS    string        `name:"nats" help:"NATS server to use instead, such as nats://host:4222." placeholder:"URL"`
-	Nkey    string        `help:"File with the nkey seed for --nats." placeholder:"FILE" type:"path"`
-	Creds   string        `help:"File with the credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path"`
-	Timeout time.Duration `help:"How long to try." default:"15s"`
+	Data    string        `group:"records" help:"Data directory of a keyherald serve on this machine." default:"data" placeholder:"DIR" type:"path"`
+	NATS    string        `group:"records" name:"nats" help:"NATS server to use instead, such as nats://host:4222." placeholder:"URL"`
+	Nkey    string        `group:"records" help:"File with the nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+	Creds   string        `group:"records" help:"File with the credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+	Timeout time.Duration `group:"records" help:"How long the whole command may take to reach and read or write them." default:"15s" placeholder:"DURATION"`
 }
+
+// startPatience is how long a command waits for a serve that was started just before it.
+const startPatience = 5 * time.Second
 
 // config returns how to connect as a role.
 func (r reach) config(a *app, role bus.Role) (bus.Config, error) {
@@ -28,7 +32,7 @@ func (r reach) config(a *app, role bus.Role) (bus.Config, error) {
 		return bus.Config{URL: r.NATS, SeedFile: r.Nkey, CredsFile: r.Creds, Logger: a.log}, nil
 	}
 	if r.Nkey != "" || r.Creds != "" {
-		return bus.Config{}, &exitError{exitUsage, errors.New("--nkey and --creds go with --nats")}
+		return bus.Config{}, usage("--nkey and --creds go with --nats")
 	}
 	at, err := readAddress(r.Data)
 	if err != nil {
@@ -38,14 +42,12 @@ func (r reach) config(a *app, role bus.Role) (bus.Config, error) {
 }
 
 // connect connects as a role. The context that it returns ends with the command's time.
-func (r reach) connect(a *app, role bus.Role) (context.Context, *bus.Conn, func(), error) {
-	ctx, cancel := context.WithTimeout(a.ctx, r.Timeout)
-	cfg, err := r.config(a, role)
-	if err != nil {
-		cancel()
-		return nil, nil, nil, err
+func (r reach) connect(ctx context.Context, a *app, role bus.Role) (context.Context, *bus.Conn, func(), error) {
+	if r.Timeout <= 0 {
+		return nil, nil, nil, usage("--timeout %s leaves no time", r.Timeout)
 	}
-	conn, err := bus.Connect(ctx, cfg)
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	conn, err := r.dial(ctx, a, role)
 	if err != nil {
 		cancel()
 		return nil, nil, nil, err
@@ -53,17 +55,54 @@ func (r reach) connect(a *app, role bus.Role) (context.Context, *bus.Conn, func(
 	return ctx, conn, func() { conn.Close(); cancel() }, nil
 }
 
+// dial connects once, and a little longer to a serve that may be just starting.
+func (r reach) dial(ctx context.Context, a *app, role bus.Role) (*bus.Conn, error) {
+	connect := func() (*bus.Conn, error) {
+		cfg, err := r.config(a, role)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := bus.Connect(ctx, cfg)
+		if errors.Is(err, bus.ErrPermission) && cfg.SeedFile == "" && cfg.CredsFile == "" {
+			err = &hinted{err, "give a credential with --nkey or --creds"}
+		}
+		return conn, err
+	}
+	conn, err := connect()
+	if !notStarted(err) {
+		return conn, err
+	}
+	patience := min(startPatience, r.Timeout)
+	fmt.Fprintf(a.err, "keyherald: waiting up to %s for keyherald serve: %s\n", patience, oneLine(err))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for notStarted(err) {
+		select {
+		case <-again.C:
+			conn, err = connect()
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+	return conn, err
+}
+
+// notStarted reports whether an error is one that goes away when serve has started.
+func notStarted(err error) bool {
+	return errors.Is(err, errNoAddress) || errors.Is(err, bus.ErrUnreachable)
+}
+
 // office is a connected registry.
 type office struct {
 	*registry.Registry
-	ctx  context.Context
 	keys *bus.KeySet
-	conn *bus.Conn
 }
 
-// withRegistry calls f with a registry over a complete live set.
-func (r reach) withRegistry(a *app, f func(office) error) error {
-	ctx, conn, done, err := r.connect(a, bus.Operator)
+// withRegistry calls f with a registry over a complete live set, and the context of the command's time.
+func (r reach) withRegistry(ctx context.Context, a *app, f func(context.Context, office) error) error {
+	ctx, conn, done, err := r.connect(ctx, a, bus.Operator)
 	if err != nil {
 		return err
 	}
@@ -77,7 +116,7 @@ func (r reach) withRegistry(a *app, f func(office) error) error {
 	if err != nil {
 		return err
 	}
-	return f(office{reg, ctx, keys, conn})
+	return f(ctx, office{reg, keys})
 }
 
 // address is where a serve can be reached. It is written for other commands on the same machine.
@@ -89,14 +128,21 @@ type address struct {
 
 func addressFile(dir string) string { return filepath.Join(dir, "serve.json") }
 
+// errNoAddress: no serve has written its address.
+var errNoAddress = errors.New("no keyherald serve has started there yet")
+
 func readAddress(dir string) (address, error) {
 	var at address
 	text, err := os.ReadFile(addressFile(dir))
-	if err == nil {
-		err = json.Unmarshal(text, &at)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return at, &hinted{fmt.Errorf("data directory %s: %w", dir, errNoAddress),
+			"is --data (KEYHERALD_DATA) the directory of a keyherald serve on this machine?"}
+	case err != nil:
 		return at, fmt.Errorf("looking up the NATS server of data directory %s: %w", dir, err)
+	}
+	if err := json.Unmarshal(text, &at); err != nil || at.NATS == "" {
+		return at, fmt.Errorf("file %s does not say where the NATS server is: remove it, keyherald serve writes it when it starts", addressFile(dir))
 	}
 	return at, nil
 }

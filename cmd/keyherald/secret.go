@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -15,18 +16,21 @@ type secretCmd struct {
 
 type secretAddCmd struct {
 	reach
-	Expires time.Time   `name:"exp" help:"Accept the API key until then (RFC 3339)." placeholder:"TIME"`
+	Expires time.Time   `name:"exp" help:"Accept the API key until then, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
 	Client  events.Name `arg:"" help:"Name of the client."`
 }
 
-func (c *secretAddCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		secret, err := o.AddSecret(o.ctx, a.caller, c.Client, c.Expires)
+func (c *secretAddCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		secret, err := o.AddSecret(ctx, a.caller, c.Client, c.Expires)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(a.err, "made API key %s of client %s; it is printed this once, and only its hash is kept\n", secret.ID, c.Client)
-		fmt.Fprintln(a.out, secret.Key.Reveal())
+		if _, err := fmt.Fprintln(a.out, secret.Key.Reveal()); err != nil {
+			return &hinted{fmt.Errorf("the API key was made and could not be printed, nobody has it: %w", err),
+				fmt.Sprintf("keyherald secret revoke %s %s, and try again", c.Client, secret.ID)}
+		}
 		return nil
 	})
 }
@@ -44,9 +48,9 @@ type secretReport struct {
 	Expires  int64  `json:"exp,omitempty"`
 }
 
-func (c *secretListCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		secrets, err := o.Secrets(o.ctx, c.Client)
+func (c *secretListCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		secrets, err := o.Secrets(ctx, c.Client)
 		if err != nil {
 			return err
 		}
@@ -59,11 +63,7 @@ func (c *secretListCmd) Run(a *app) error {
 		}
 		t := newTable(a.out, "ID", "MADE", "UNTIL")
 		for _, r := range reports {
-			until := ""
-			if r.Expires != 0 {
-				until = time.Unix(r.Expires, 0).Format(time.RFC3339)
-			}
-			t.row(r.ID, time.Unix(r.IssuedAt, 0).Format(time.RFC3339), until)
+			t.row(r.ID, day(r.IssuedAt), day(r.Expires))
 		}
 		return t.flush()
 	})
@@ -75,9 +75,9 @@ type secretRevokeCmd struct {
 	ID     string      `arg:"" help:"The API key's id, as listed."`
 }
 
-func (c *secretRevokeCmd) Run(a *app) error {
-	return c.withRegistry(a, func(o office) error {
-		if err := o.RevokeSecret(o.ctx, a.caller, c.Client, c.ID); err != nil {
+func (c *secretRevokeCmd) Run(ctx context.Context, a *app) error {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		if err := o.RevokeSecret(ctx, a.caller, c.Client, c.ID); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.err, "revoked API key %s of client %s\n", c.ID, c.Client)

@@ -2,7 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -52,8 +52,8 @@ type rejectedReport struct {
 	Reason   string    `json:"reason"`
 }
 
-func (c *statusCmd) Run(a *app) error {
-	ctx, conn, done, err := c.connect(a, bus.Verifier)
+func (c *statusCmd) Run(ctx context.Context, a *app) error {
+	ctx, conn, done, err := c.connect(ctx, a, bus.Verifier)
 	if err != nil {
 		return err
 	}
@@ -65,9 +65,7 @@ func (c *statusCmd) Run(a *app) error {
 	}
 	report := makeStatus(keys, conn, time.Now())
 	if c.JSON {
-		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(report)
+		return printJSON(a.out, report)
 	}
 	report.print(a)
 	return nil
@@ -129,7 +127,7 @@ func (r statusReport) print(a *app) {
 			fmt.Fprintf(a.out, "  … and %d more: see keyherald client list\n", len(r.Issuers)-most)
 			break
 		}
-		fmt.Fprintf(a.out, "  %-24s %-8s %-8s %d usable keys  %s\n", e.Name, e.Type, e.Status, e.Keys, e.Iss)
+		fmt.Fprintf(a.out, "  %-24s %-8s %-8s %3d usable keys  %s\n", e.Name, e.Type, e.Status, e.Keys, printable(e.Iss))
 	}
 	for iss, names := range r.Ambiguous {
 		fmt.Fprintf(a.out, "AMBIGUOUS  %s is claimed by %v: none of them is trusted\n", printable(iss), names)
@@ -138,7 +136,7 @@ func (r statusReport) print(a *app) {
 		fmt.Fprintln(a.out, "rejected   no records")
 		return
 	}
-	fmt.Fprintf(a.out, "rejected   %d records (what was there before stays in force)\n", len(r.Rejected))
+	fmt.Fprintf(a.out, "rejected   %s (what was there before stays in force)\n", count(len(r.Rejected), "record"))
 	for _, x := range r.Rejected {
 		fmt.Fprintf(a.out, "  %s  revision %d  by %s  %s\n", printable(x.Name), x.Revision, printable(x.Caller), printable(x.Reason))
 	}

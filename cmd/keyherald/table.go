@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // table prints columns for people.
@@ -19,6 +20,22 @@ func newTable(w io.Writer, columns ...string) table {
 func (t table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
 
 func (t table) flush() error { return t.w.Flush() }
+
+// day is a time of a record for people: its NumericDate, or nothing.
+func day(numericDate int64) string {
+	if numericDate == 0 {
+		return ""
+	}
+	return time.Unix(numericDate, 0).UTC().Format(time.RFC3339)
+}
+
+// count says how many of something there are.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
 
 func yesNo(b bool) string {
 	if b {

@@ -46,7 +46,7 @@ func (c credential) accessKey() (events.AccessKey, error) {
 		}
 	}
 	if text == "" {
-		return events.AccessKey{}, &exitError{exitUsage, fmt.Errorf("no access key: give a file with --key-file, or the key in %s", accessKeyVariable)}
+		return events.AccessKey{}, usage("no access key: give a file with --key-file, or the key in %s", accessKeyVariable)
 	}
 	key, err := events.ParseAccessKey(text)
 	if err != nil && c.KeyFile != "" {
@@ -81,7 +81,7 @@ func readToken(a *app) (string, error) {
 		return "", fmt.Errorf("reading the token from standard input: %w", err)
 	}
 	if token == "" {
-		return "", &exitError{exitUsage, errors.New("no token on standard input: pipe one in")}
+		return "", usage("no token on standard input: pipe one in")
 	}
 	return token, nil
 }
@@ -91,7 +91,7 @@ type tokenMintCmd struct {
 	Issuer   string        `help:"URL of the platform's token service." required:"" placeholder:"URL"`
 	Audience []string      `help:"Audience of the token; may be repeated." required:"" placeholder:"AUD" sep:"none"`
 	Scope    string        `help:"Scope of the token. Without it, all that the client's record grants." placeholder:"SCOPE"`
-	TTL      time.Duration `name:"ttl" help:"How long the token is valid." default:"15m"`
+	TTL      time.Duration `name:"ttl" help:"How long the token is valid, at most 24h." default:"15m" placeholder:"DURATION"`
 }
 
 func (c *tokenMintCmd) Run(a *app) error {
@@ -115,41 +115,62 @@ type tokenVerifyCmd struct {
 	reach
 	Audience        string        `help:"What this service is called in the aud of tokens." required:"" placeholder:"AUD" sep:"none"`
 	AccountAudience bool          `help:"Also accept tokens for the account's audience, as SDKs of Authress mint them."`
-	External        []events.Name `help:"External issuer whose access tokens are accepted; may be repeated." placeholder:"NAME"`
-	MaxStaleness    time.Duration `help:"How old the key set may be for a decision." default:"1h"`
+	External        []events.Name `help:"External issuer whose access tokens are accepted; may be repeated." placeholder:"NAME" sep:"none"`
+	MaxStaleness    time.Duration `help:"How old the key set may be for a decision; negative: of any age." default:"1h" placeholder:"DURATION"`
 }
 
-func (c *tokenVerifyCmd) Run(a *app) error {
+func (c *tokenVerifyCmd) Run(ctx context.Context, a *app) error {
 	token, err := readToken(a)
 	if err != nil {
 		return err
 	}
-	cfg, err := c.config(a, bus.Verifier)
-	if err != nil {
-		return &exitError{exitUndecided, err}
+	if err := checkStaleness(c.MaxStaleness); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
-	defer cancel()
-	v, err := verifier.Connect(ctx, verifier.Config{
-		NATS: cfg.URL, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Logger: a.log,
-		Audience: c.Audience, AccountAudience: c.AccountAudience, Externals: c.External, MaxStaleness: c.MaxStaleness,
-	})
+	ctx, conn, done, err := c.connect(ctx, a, bus.Verifier)
 	if err != nil {
-		return &exitError{exitUndecided, fmt.Errorf("undecided: %w", err)}
+		return undecided(err)
 	}
-	defer v.Close()
+	defer done()
+	keys := conn.FollowKeys(a.log)
+	defer keys.Close()
+	v, err := verifier.New(verifier.Config{
+		Audience: c.Audience, AccountAudience: c.AccountAudience, Externals: c.External, MaxStaleness: c.MaxStaleness, Logger: a.log,
+	}, keys)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	if err := keys.Wait(ctx); err != nil {
+		return undecided(err)
+	}
 	accepted, err := v.Verify(token)
 	switch {
 	case errors.Is(err, verifier.ErrUndecided):
-		return &exitError{exitUndecided, fmt.Errorf("undecided: %w", err)}
+		return undecided(err)
 	case err != nil:
 		return fmt.Errorf("refused: %w", err)
 	}
 	return printJSON(a.out, accepted.Claims())
 }
 
+// undecided says that it is not known whether the token is good, unless the command line was wrong.
+func undecided(err error) error {
+	if exitCode(err) == exitUsage {
+		return err
+	}
+	return &exitError{exitUndecided, fmt.Errorf("undecided: %w", err)}
+}
+
+// checkStaleness refuses zero, which a reader takes for no age at all and the packages for their default.
+func checkStaleness(d time.Duration) error {
+	if d == 0 {
+		return usage("--max-staleness 0: no set is that young; negative lifts the limit")
+	}
+	return nil
+}
+
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(asciiJSON{w})
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
@@ -160,7 +181,7 @@ type tokenRevokeCmd struct {
 	Reason string `help:"Why; it is kept with the revocation." placeholder:"TEXT"`
 }
 
-func (c *tokenRevokeCmd) Run(a *app) error {
+func (c *tokenRevokeCmd) Run(ctx context.Context, a *app) error {
 	text, err := readToken(a)
 	if err != nil {
 		return err
@@ -176,8 +197,8 @@ func (c *tokenRevokeCmd) Run(a *app) error {
 	if token.Claims.ID != "" {
 		id = events.TokenByID(token.Claims.Issuer, token.Claims.ID)
 	}
-	return c.withRegistry(a, func(o office) error {
-		if _, err := o.RevokeToken(o.ctx, a.caller, id, time.Unix(token.Claims.Expiry, 0), c.Reason); err != nil {
+	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		if _, err := o.RevokeToken(ctx, a.caller, id, time.Unix(token.Claims.Expiry, 0), c.Reason); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.err, "revoked: every connected verifier refuses it now")
@@ -203,55 +224,4 @@ func (c *tokenDecodeCmd) Run(a *app) error {
 	}
 	fmt.Fprintln(a.err, "NOT VERIFIED: anybody can write this")
 	return printJSON(a.out, map[string]json.RawMessage{"header": header, "claims": token.Payload()})
-}
-
-type tokenRequestCmd struct {
-	credential
-	SecretFile string        `help:"File with the API key, as printed by secret add, to use instead of an access key." placeholder:"FILE" type:"path"`
-	Issuer     string        `help:"URL of the platform's token service." required:"" placeholder:"URL"`
-	Audience   []string      `help:"Audience of the token; may be repeated. Without it, all that the client is registered for." placeholder:"AUD" sep:"none"`
-	Scope      string        `help:"Scope of the token. Without it, all that the client's record grants." placeholder:"SCOPE"`
-	Timeout    time.Duration `help:"How long to wait for the answer." default:"15s"`
-}
-
-func (c *tokenRequestCmd) Run(a *app) error {
-	credential, err := c.credentialOf()
-	if err != nil {
-		return err
-	}
-	requester, err := mint.NewRequester(mint.RequesterConfig{Issuer: c.Issuer, Credential: credential})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
-	defer cancel()
-	token, err := requester.Token(ctx, mint.Request{Audience: c.Audience, Scope: c.Scope})
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(a.out, token.AccessToken)
-	return err
-}
-
-// credentialOf is the access key or the API key, whichever was given.
-func (c *tokenRequestCmd) credentialOf() (mint.Credential, error) {
-	if c.SecretFile == "" {
-		key, err := c.accessKey()
-		if err != nil {
-			return nil, err
-		}
-		return mint.FromAccessKey(key, c.Issuer)
-	}
-	if c.KeyFile != "" {
-		return nil, &exitError{exitUsage, errors.New("both --key-file and --secret-file are given: use one")}
-	}
-	text, err := readSecret(c.SecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the API key: %w", err)
-	}
-	key, err := events.ParseAPIKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("file %s: %w", c.SecretFile, err)
-	}
-	return mint.APIKey(key), nil
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -27,21 +27,28 @@ type changeLine struct {
 	Reason    string    `json:"reason,omitempty"`
 }
 
-func (c *watchCmd) Run(a *app) error {
-	ctx, conn, done, err := c.connect(a, bus.Verifier)
+const (
+	watchBacklog = 1 << 16 // changes that may wait while the terminal is slow
+	lookEvery    = 250 * time.Millisecond
+)
+
+func (c *watchCmd) Run(ctx context.Context, a *app) error {
+	start, conn, done, err := c.connect(ctx, a, bus.Verifier)
 	if err != nil {
 		return err
 	}
 	defer done()
 	keys := conn.FollowKeys(a.log)
 	defer keys.Close()
-	const backlog = 1 << 16 // changes that may wait while the terminal is slow
-	changes := keys.Subscribe(backlog)
+	changes := keys.Subscribe(watchBacklog)
 	defer changes.Close()
-	if err := keys.Wait(ctx); err != nil {
+	if err := keys.Wait(start); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.err, "watching from revision %d; stop with ctrl-c\n", keys.Keys().Revision())
+	contact := newContact(keys.Status())
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case change, ok := <-changes.C():
@@ -51,7 +58,11 @@ func (c *watchCmd) Run(a *app) error {
 			if err := c.print(a, change, time.Now()); err != nil {
 				return err
 			}
-		case <-a.ctx.Done():
+		case <-look.C:
+			if news := contact.look(keys.Status()); news != "" {
+				fmt.Fprintf(a.err, "%s  %s\n", time.Now().Format(time.TimeOnly), news)
+			}
+		case <-ctx.Done():
 			return nil
 		}
 	}
@@ -60,13 +71,13 @@ func (c *watchCmd) Run(a *app) error {
 func (c *watchCmd) print(a *app, change events.Change, now time.Time) error {
 	latency := float64(now.Sub(change.Time).Microseconds()) / 1000
 	if c.JSON {
-		return json.NewEncoder(a.out).Encode(changeLine{
+		return json.NewEncoder(asciiJSON{a.out}).Encode(changeLine{
 			Time: change.Time.UTC(), Revision: change.Revision, Event: string(change.Event), Name: change.Name, LatencyMS: latency,
 			Caller: change.Caller, Reason: change.Reason,
 		})
 	}
-	line := fmt.Sprintf("%s  revision %d  %-15s  %s  after %.1f ms  by %s",
-		change.Time.Format(time.TimeOnly), change.Revision, change.Event, printable(change.Name), latency, printable(change.Caller))
+	line := fmt.Sprintf("%s  revision %-6d  %-15s  %s  after %.1f ms  by %s",
+		change.Time.Local().Format(time.TimeOnly), change.Revision, change.Event, printable(change.Name), latency, printable(change.Caller))
 	if change.Reason != "" {
 		line += "  (" + printable(change.Reason) + ")"
 	}
@@ -74,8 +85,40 @@ func (c *watchCmd) print(a *app, change events.Change, now time.Time) error {
 	return err
 }
 
-// printable escapes what others wrote, so that it cannot steer a terminal.
-func printable(s string) string {
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
+// contact follows whether the changes that are shown are all there are.
+type contact struct {
+	lost          bool
+	gaps, resyncs int // as they were when there was contact
+}
+
+func newContact(st bus.KeySetStatus) *contact {
+	return &contact{gaps: gaps(st), resyncs: st.Keys.Resyncs}
+}
+
+func gaps(st bus.KeySetStatus) int { return st.Keys.Gaps + st.Revocations.Gaps }
+
+// look returns what is new, or nothing.
+func (c *contact) look(st bus.KeySetStatus) string {
+	err := st.Keys.Err
+	if err == nil {
+		err = st.Revocations.Err
+	}
+	switch down := err != nil || !st.Keys.CaughtUp || !st.Revocations.CaughtUp; {
+	case down && c.lost:
+		return ""
+	case down && err != nil:
+		c.lost = true
+		return "lost contact with NATS: changes are shown when it is back (" + oneLine(err) + ")"
+	case down:
+		c.lost = true
+		return "the bucket is being read again"
+	case !c.lost && gaps(st) == c.gaps && st.Keys.Resyncs == c.resyncs:
+		return ""
+	}
+	news := fmt.Sprintf("in contact with NATS again: complete up to revision %d", st.Keys.Revision)
+	if st.Keys.Resyncs != c.resyncs {
+		news += "; the bucket was read again from the beginning: of what changed meanwhile only the result was shown, not who did it"
+	}
+	*c = *newContact(st)
+	return news
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Machine-to-machine authentication with live keys.
+
+Every flag has an environment twin: --data is KEYHERALD_DATA, and so on. Commands that an operator uses work against a running
+system over NATS: that of --data on this machine, or any with --nats and --nkey or --creds.
+
+Exit codes: 0 done, 1 failed or refused, 2 the command line is wrong, 3 undecided (token verify).`
+
+// flagGroups are the headings under which flags stand that are not a command's own.
+func flagGroups() []kong.Group {
+	return []kong.Group{
+		{Key: "records", Title: "Where the records are:"},
+		{Key: "global", Title: "With every command:"},
+	}
+}
+
+// examples of command lines. A test parses each of them.
+var examples = map[string]string{
+	"serve": `
+		keyherald serve --data d --http 127.0.0.1:8080 --nats-listen 127.0.0.1:4222
+		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com`,
+	"client create":  `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
+	"client list":    `keyherald client list --json`,
+	"client show":    `keyherald client show orders`,
+	"client update":  `keyherald client update orders --audience https://billing --audience https://stock --no-offline`,
+	"client disable": `keyherald client disable orders`,
+	"client enable":  `keyherald client enable orders`,
+	"issuer add":     `keyherald issuer add login --iss https://login.example.com --use access_token --audience https://billing`,
+	"issuer list":    `keyherald issuer list --json`,
+	"issuer show":    `keyherald issuer show login`,
+	"issuer disable": `keyherald issuer disable login`,
+	"issuer enable":  `keyherald issuer enable login`,
+	"key add": `
+		keyherald key add orders > orders.key
+		keyherald key add orders --public public.pem`,
+	"key list": `
+		keyherald key list
+		keyherald key list orders --json`,
+	"key rotate":    `keyherald key rotate orders --overlap 1h > orders.new.key`,
+	"key retire":    `keyherald key retire orders pogP`,
+	"key revoke":    `keyherald key revoke orders pogP --reason "laptop stolen"`,
+	"secret add":    `keyherald secret add orders > orders.secret`,
+	"secret list":   `keyherald secret list orders`,
+	"secret revoke": `keyherald secret revoke orders 5p22fX0M`,
+	"token mint":    `keyherald token mint --issuer http://127.0.0.1:8080 --key-file orders.key --audience https://billing`,
+	"token request": `
+		keyherald token request --issuer http://127.0.0.1:8080 --key-file orders.key
+		keyherald token request --issuer http://127.0.0.1:8080 --secret-file orders.secret`,
+	"token verify": `keyherald token verify --audience https://billing < token`,
+	"token revoke": `keyherald token revoke --reason "sent by mail" < token`,
+	"token decode": `keyherald token decode < token`,
+	"watch":        `keyherald watch --json`,
+	"status":       `keyherald status --json`,
+	"demo":         `keyherald demo --verifiers 100`,
+}
+
+// finishHelp adds the examples, and puts --help where the other flags of all commands are.
+func finishHelp(model *kong.Application) {
+	for _, group := range flagGroups() {
+		if group.Key == "global" {
+			model.HelpFlag.Group = &group
+		}
+	}
+	for _, command := range model.Leaves(false) {
+		if text := examples[command.Path()]; text != "" {
+			command.Detail = "Example:\n\n\t" + strings.ReplaceAll(strings.TrimSpace(text), "\n\t\t", "\n\t")
+		}
+	}
+}
+
+// describeFlag is the help of a flag: with its default, unless the text tells it, and its environment twin.
+func describeFlag(v *kong.Value) string {
+	var notes []string
+	if v.HasDefault && v.Default != "" && !strings.Contains(v.Help, "Default:") {
+		notes = append(notes, "default "+v.Default)
+	}
+	for _, name := range v.Tag.Envs {
+		notes = append(notes, "$"+name)
+	}
+	if len(notes) == 0 {
+		return v.Help
+	}
+	return fmt.Sprintf("%s (%s).", strings.TrimSuffix(v.Help, "."), strings.Join(notes, ", "))
+}
+
+// version is what the build knows about itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "keyherald (unknown version)"
+	}
+	return fmt.Sprintf("keyherald %s, %s, %s/%s", info.Main.Version, info.GoVersion, runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,159 @@
+package main_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/keyherald/keyherald/"
+
+// layers says for every package which of our own it may import, directly, and why no more.
+var layers = []struct {
+	pkg string
+	may []string
+	why string
+}{
+	{"events/strictjson", nil, "the one strict JSON reader: a leaf, so that records and tokens can both use it"},
+	{"events", []string{"events/strictjson"}, "the shared language: whoever imports it must not get I/O or policy with it"},
+	{"events/bus", []string{"events"}, "transport: it moves records and knows nothing about tokens"},
+	{"events/embedded", []string{"events/bus"}, "a server in process: it knows buckets and roles, not what is in them"},
+	{"events/eventstest", []string{"events", "events/bus", "events/embedded"}, "test kit of the three above"},
+	{"verifier/jws", []string{"events/strictjson"}, "parses what strangers send: nothing that is not needed for it"},
+	{"verifier", []string{"events", "events/bus", "verifier/jws"}, "embedded in every service: it decides, and follows the bus in Connect only"},
+	{"verifier/httpauth", []string{"verifier"}, "adapter"},
+	{"verifier/grpcauth", []string{"verifier"}, "adapter, and the only one that brings gRPC"},
+	{"verifier/gate", []string{"verifier", "verifier/httpauth"}, "adapter"},
+	{"verifier/verifiertest", []string{"verifier", "verifier/jws", "events", "issuer/mint"}, "test kit for users: a static set and a minter"},
+	{"registry", []string{"events", "events/bus", "events/strictjson"}, "the one place that may write records: it must work without a token service"},
+	{"issuer/internal/claims", nil, "claims are written in one way; a leaf"},
+	{"issuer/mint", []string{"events", "verifier/jws", "issuer/internal/claims"}, "embedded in every service that mints: no server code"},
+	{"issuer/clientauth", []string{"events", "events/strictjson", "verifier/jws"}, "one file per credential; it reads records and does not write them"},
+	{"issuer", []string{"events", "events/strictjson", "verifier", "verifier/jws", "registry", "issuer/clientauth", "issuer/mint", "issuer/internal/claims"},
+		"the token service: it gets the bus handed in by who wires it"},
+}
+
+// outside says who alone may import a package of somebody else.
+var outside = []struct {
+	prefix string
+	only   []string
+	why    string
+}{
+	{"github.com/nats-io/nats.go", []string{"events/bus", "events/eventstest"}, "one place knows the transport and its pitfalls; the test kit breaks it on purpose"},
+	{"github.com/nats-io/nats-server", []string{"events/embedded"}, "30 MB of server belong to serve, and to nobody who only verifies"},
+	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
+	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
+	{"filippo.io/edwards25519", []string{"events"}, "curve points are judged in one place, at admission"},
+	{"github.com/lestrrat-go/jwx", []string{"registry", "issuer"}, "for JWK and JWKS files only: it is lenient and slow where tokens are signed and verified"},
+}
+
+// forbidden says what must not even be an indirect dependency.
+var forbidden = []struct {
+	pkg    string
+	prefix []string
+	why    string
+}{
+	{"verifier", []string{"github.com/nats-io/nats-server", "github.com/prometheus", "google.golang.org/grpc", "html/template", "github.com/alecthomas/kong",
+		"github.com/lestrrat-go", module + "registry", module + "issuer", module + "events/embedded"}, "a service that embeds the verifier compiles it all"},
+	{"verifier/httpauth", []string{"google.golang.org/grpc", "html/template", "github.com/prometheus"}, "as verifier"},
+	{"issuer/mint", []string{"github.com/nats-io", "html/template", "github.com/lestrrat-go", "github.com/prometheus"}, "embedded in every service that mints"},
+	{"events", []string{"github.com/nats-io", "net/http", "os/exec", "html/template", "github.com/rs/zerolog", "github.com/lestrrat-go"}, "no I/O"},
+	{"verifier/jws", []string{"net", "os/exec", "encoding/json", "filippo.io", "github.com/lestrrat-go"}, "a parser; and encoding/json is lenient where it must not be"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// ours is the path of a package within the module, or empty.
+func ours(path string) string {
+	within, ok := strings.CutPrefix(path, module)
+	if !ok {
+		return ""
+	}
+	return within
+}
+
+// listPackages lists what is built of the module: no test files.
+func listPackages(t *testing.T) map[string]goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := map[string]goPackage{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Imports) > 0 { // else there are only test files
+			packages[ours(p.ImportPath)] = p
+		}
+	}
+	for _, must := range []string{"events", "events/strictjson", "events/bus", "events/embedded"} {
+		if len(packages[must].Deps) == 0 {
+			t.Fatalf("go list does not know %s: the test would test nothing", must)
+		}
+	}
+	return packages
+}
+
+func TestPackagesImportOnlyWhatTheirLayerMay(t *testing.T) {
+	packages := listPackages(t)
+	known := map[string]bool{"cmd/keyherald": true} // wires everything
+	for _, layer := range layers {
+		known[layer.pkg] = true
+		for _, path := range packages[layer.pkg].Imports {
+			if own := ours(path); own != "" && !slices.Contains(layer.may, own) {
+				t.Errorf("%s imports %s: %s", layer.pkg, own, layer.why)
+			}
+		}
+	}
+	for pkg, p := range packages {
+		if !known[pkg] {
+			t.Errorf("%s is in no layer: say what it may import, and why", pkg)
+		}
+		for _, path := range p.Imports {
+			if own := ours(path); own == "cmd/keyherald" || own == "events/eventstest" {
+				t.Errorf("%s imports %s, which is for nobody's product", pkg, own)
+			}
+		}
+	}
+}
+
+func TestLibrariesAreImportedInOnePlace(t *testing.T) {
+	for pkg, p := range listPackages(t) {
+		for _, path := range p.Imports {
+			for _, rule := range outside {
+				if within(path, rule.prefix) && !slices.Contains(rule.only, pkg) {
+					t.Errorf("%s imports %s: %s", pkg, path, rule.why)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsEmbeddedElsewhereIsSmall(t *testing.T) {
+	packages := listPackages(t)
+	for _, rule := range forbidden {
+		for _, dep := range packages[rule.pkg].Deps {
+			if slices.ContainsFunc(rule.prefix, func(prefix string) bool { return within(dep, prefix) }) {
+				t.Errorf("%s pulls in %s: %s", rule.pkg, dep, rule.why)
+			}
+		}
+	}
+}
+
+// within reports whether path is the package prefix, or below it.
+func within(path, prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }

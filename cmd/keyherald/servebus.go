@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/embedded"
+	"github.com/keyherald/keyherald/registry"
+)
+
+// addresses is how to connect to the bus in each role.
+type addresses struct {
+	issuer   bus.Config
+	operator *bus.Config // nil: this process may not register anybody
+	local    bool        // the embedded server
+	// verifierInbox is the inbox prefix of the embedded server's verifiers.
+	verifierInbox string
+}
+
+// openBus starts the embedded server, or uses the one that the flags name.
+func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), error) {
+	if c.NATS != "" {
+		at := addresses{issuer: bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, Name: "keyherald issuer", Logger: a.log}}
+		if c.RegistryNkey != "" || c.RegistryCreds != "" {
+			at.operator = &bus.Config{URL: c.NATS, SeedFile: c.RegistryNkey, CredsFile: c.RegistryCreds, Name: "keyherald registry", Logger: a.log}
+		}
+		return at, func() {}, nil
+	}
+	server, err := embedded.Start(ctx, embedded.Config{Dir: c.Data, Listen: c.NATSListen, Logger: quiet(a.log)})
+	if err != nil {
+		return addresses{}, nil, err
+	}
+	at := addresses{
+		issuer:   bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Issuer), Name: "keyherald issuer", Logger: a.log},
+		operator: &bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Operator), Name: "keyherald registry", Logger: a.log},
+		local:    true, verifierInbox: server.InboxPrefix(bus.Verifier),
+	}
+	stop := func() {
+		if err := server.Close(); err != nil {
+			a.log.Warn().Err(err).Msg("stopping nats")
+		}
+	}
+	return at, stop, nil
+}
+
+// quiet leaves out what the embedded server says in the normal course of things.
+func quiet(log zerolog.Logger) zerolog.Logger {
+	return log.Level(max(log.GetLevel(), zerolog.WarnLevel))
+}
+
+// connectIssuer connects as a node of the token service, and asks for what only that role may read. Otherwise the feeds would
+// wait for the permission, as they do when a credential is refused for a while.
+func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
+	conn, err := bus.Connect(ctx, cfg)
+	if err == nil {
+		if _, err = conn.Source(bus.Clients).State(ctx); err == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
+	if errors.Is(err, bus.ErrPermission) {
+		err = &hinted{fmt.Errorf("the token service needs a NATS credential of the role issuer: %w", err),
+			"give it with --nkey or --creds; the embedded server of another serve has it in DIR/nats/issuer.nk"}
+	}
+	return nil, err
+}
+
+// prepare makes the platform's record and the first admin, if they are not there, and tells whether they were made.
+func (c *serveCmd) prepare(ctx context.Context, a *app, at addresses) (first bool, err error) {
+	if at.operator == nil {
+		return false, nil
+	}
+	conn, err := bus.Connect(ctx, *at.operator)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	keys := conn.FollowKeys(a.log)
+	defer keys.Close()
+	if err := keys.Wait(ctx); err != nil {
+		return false, err
+	}
+	reg, err := registry.New(registry.Config{Store: conn, Keys: keys, Logger: a.log})
+	if err != nil {
+		return false, err
+	}
+	caller := registry.Caller{Name: "serve"}
+	platform, err := reg.EnsurePlatform(ctx, caller, c.Issuer)
+	if err != nil {
+		return false, err
+	}
+	if !at.local {
+		return false, nil
+	}
+	if err := writeAddress(c.Data, address{NATS: at.operator.URL, Issuer: c.Issuer, HTTP: c.HTTP}); err != nil {
+		return false, err
+	}
+	return makeAdmin(ctx, reg, caller, keys.Keys(), c.adminFile(), platform.Account)
+}
+
+func (c *serveCmd) adminFile() string { return filepath.Join(c.Data, "admin.key") }
