@@ -30,8 +30,8 @@ type Secret struct {
 func ParseClient(data []byte) (*Client, error) {
 	var m members
 	c := new(Client)
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.parse(data, func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "secrets":
 			err = strictjson.Elements(value, MaxSecrets, func(element []byte) error {
 				s, err := parseSecret(element)
@@ -58,8 +58,8 @@ func ParseClient(data []byte) (*Client, error) {
 func parseSecret(data []byte) (Secret, error) {
 	var m members
 	var s Secret
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.parse(data, func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "id":
 			s.ID, err = strictjson.String(value)
 		case "sha256":

@@ -31,7 +31,7 @@ func (m *members) open(data []byte) error {
 }
 
 // parse opens data and visits every member.
-func (m *members) parse(data []byte, known func(name string, value []byte) (bool, error)) error {
+func (m *members) parse(data []byte, known func(name, value []byte) (bool, error)) error {
 	if err := m.open(data); err != nil {
 		return err
 	}
@@ -39,18 +39,18 @@ func (m *members) parse(data []byte, known func(name string, value []byte) (bool
 }
 
 // each calls known for every member, until an error; known reports false for a name that it does not know.
-func (m *members) each(known func(name string, value []byte) (bool, error)) error {
+func (m *members) each(known func(name, value []byte) (bool, error)) error {
 	for i := range m.obj.Len() {
-		name, value := string(m.obj.Name(i)), m.obj.Value(i)
+		name, value := m.obj.Name(i), m.obj.Value(i)
 		ok, err := known(name, value)
 		if err != nil {
-			return fmt.Errorf("member %s: %w", quote(name), err)
+			return fmt.Errorf("member %s: %w", quote(string(name)), err)
 		}
 		if !ok {
 			if m.extra == nil {
 				m.extra = Extra{}
 			}
-			m.extra[name] = slices.Clone(value)
+			m.extra[string(name)] = slices.Clone(value)
 		}
 	}
 	return nil

@@ -147,6 +147,36 @@ func (r *setReader) list() error {
 	return nil
 }
 
+// A lookup by iss is two loads, and a change may come in between: what the index says is then not what the entry says. The
+// moment is too short to wait for, so it is made.
+func TestV11_AnIssuerThatMovedInBetweenIsNotFound(t *testing.T) {
+	for name, value := range map[string]string{"another iss": external("https://b"), "a client": clientJSON} {
+		b := newBucket()
+		s := fold([]Entry{b.put("issuer.moving", external("https://a"))})
+		stale := s.external.get("https://a")
+		s.Apply(b.put("issuer.moving", value))
+		s.external.put("https://a", stale) // as the reader has loaded it
+		if e := s.IssuerOf("https://a"); e != nil {
+			t.Errorf("%s: https://a is %+v", name, e.Record)
+		}
+	}
+}
+
+// When the record of an external issuer is written again, no reader may miss it meanwhile: its place in the index must not be
+// taken out and put back.
+func TestAnIssuerIsFoundWhileItsRecordIsReplaced(t *testing.T) {
+	b := newBucket()
+	s := fold([]Entry{b.put("issuer.idp", externalJSON)})
+	before := s.external.get(idpIss)
+	for _, status := range []string{`"disabled"`, `"active"`} {
+		s.Apply(b.put("issuer.idp", with(externalJSON, "status", status)))
+	}
+	s.Apply(b.put("issuer.idp", "{"))
+	if after := s.external.get(idpIss); before == nil || after != before {
+		t.Errorf("the place in the index was %p and is %p", before, after)
+	}
+}
+
 // P1: a decision takes no lock. A writer who has the lock, and keeps it, holds up no lookup.
 func TestP1_LookupsTakeNoLock(t *testing.T) {
 	b := newBucket()

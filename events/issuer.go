@@ -56,8 +56,8 @@ type Issuer struct {
 func ParseIssuer(data []byte) (*Issuer, error) {
 	var m members
 	r := new(Issuer)
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.parse(data, func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "type":
 			r.Type, err = oneOf(value, TypePlatform, TypeClient, TypeExternal)
 		case "status":

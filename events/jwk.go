@@ -13,8 +13,6 @@ import (
 	"math/big"
 	"slices"
 
-	"filippo.io/edwards25519"
-
 	"github.com/keyherald/keyherald/events/strictjson"
 )
 
@@ -26,8 +24,8 @@ type jwk struct {
 	x, y, n, e              []byte
 }
 
-func (j *jwk) member(name string, value []byte) (known bool, err error) {
-	switch name {
+func (j *jwk) member(name, value []byte) (known bool, err error) {
+	switch string(name) {
 	case "kty":
 		j.kty, err = nonEmpty(value)
 	case "crv":
@@ -192,43 +190,6 @@ func CheckPublicKey(alg Algorithm, key crypto.PublicKey) error {
 		return checkRSA(alg, key)
 	}
 	return fmt.Errorf("a key of type %T is not Ed25519, P-256 or RSA", key)
-}
-
-// checkEd25519 refuses what crypto/ed25519 would not: with a point of small order, a signature of one message verifies for
-// another one, too; and a point with two encodings is two keys (RFC 8032 §5.1.3, "Taming the many EdDSAs").
-func checkEd25519(key ed25519.PublicKey) error {
-	if len(key) != ed25519.PublicKeySize {
-		return fmt.Errorf("x has %d bytes, an Ed25519 key has %d", len(key), ed25519.PublicKeySize)
-	}
-	var point edwards25519.Point
-	if _, err := point.SetBytes(key); err != nil {
-		return errors.New("x is not a point on the curve Ed25519")
-	}
-	if isSmallOrder(&point) {
-		return errors.New("x is a point of small order, which verifies forged signatures")
-	}
-	if !isReduced(key) {
-		return errors.New("x is not the canonical encoding of its point")
-	}
-	return nil
-}
-
-// isReduced reports whether the y coordinate in key, little endian under the sign bit, is less than p = 2^255 - 19. A point of
-// another order than 1 and 2 has no encoding but one that is reduced; those two have x = 0, which has no sign,
-// and are refused as of small order. To encode the point again and compare would say the same at the cost of an inversion.
-func isReduced(key ed25519.PublicKey) bool {
-	for _, b := range key[1:31] {
-		if b != 0xff {
-			return true
-		}
-	}
-	return key[31]&0x7f != 0x7f || key[0] < 0xed
-}
-
-func isSmallOrder(point *edwards25519.Point) bool {
-	var eight edwards25519.Point
-	eight.MultByCofactor(point)
-	return eight.Equal(edwards25519.NewIdentityPoint()) == 1
 }
 
 func checkRSA(alg Algorithm, key *rsa.PublicKey) error {

@@ -100,8 +100,8 @@ func readKey(kid KeyID, data []byte, before *Key) (*Key, error) {
 	}
 	var j jwk
 	k := new(Key)
-	err := m.each(func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.each(func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "nbf":
 			k.NotBefore, err = timestamp(value)
 		case "exp":
@@ -186,8 +186,8 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 func parseKeyRevocation(data []byte) (*KeyRevocation, error) {
 	var m members
 	r := new(KeyRevocation)
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.parse(data, func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "revoked_at":
 			r.RevokedAt, err = timestamp(value)
 		case "reason":

@@ -36,6 +36,17 @@ type node[K comparable, V any] struct {
 	next   *node[K, V]
 }
 
+// newInner makes an inner node. It lies beside its branch: in a large table each step to another place in memory is a miss
+// of the cache.
+func newInner[K comparable, V any]() *node[K, V] {
+	in := new(struct {
+		node   node[K, V]
+		branch branch[K, V]
+	})
+	in.node.branch = &in.branch
+	return &in.node
+}
+
 func newTable[K comparable, V any]() *table[K, V] {
 	seed := maphash.MakeSeed()
 	return &table[K, V]{hash: func(key K) uint64 { return maphash.Comparable(seed, key) }}
@@ -92,10 +103,10 @@ func (t *table[K, V]) put(key K, value *V) {
 			slot.Store(leaf)
 			return
 		default: // two hashes that are alike so far: one level more, then go on from there
-			inner := &node[K, V]{branch: new(branch[K, V])}
-			inner.branch.slots[n.hash>>(shift+branchBits)&branchMask].Store(n)
-			slot.Store(inner)
-			b = inner.branch
+			in := newInner[K, V]()
+			in.branch.slots[n.hash>>(shift+branchBits)&branchMask].Store(n)
+			slot.Store(in)
+			b = in.branch
 		}
 	}
 }

@@ -59,8 +59,8 @@ type TokenRevocation struct {
 func ParseTokenRevocation(data []byte) (*TokenRevocation, error) {
 	var m members
 	r := new(TokenRevocation)
-	err := m.parse(data, func(name string, value []byte) (_ bool, err error) {
-		switch name {
+	err := m.parse(data, func(name, value []byte) (_ bool, err error) {
+		switch string(name) {
 		case "exp":
 			r.Expires, err = expiry(value)
 		case "reason":

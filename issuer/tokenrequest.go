@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/keyherald/keyherald/events/strictjson"
 	"github.com/keyherald/keyherald/issuer/clientauth"
@@ -44,7 +43,7 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (
 	if len(types) > 1 { // who reads the other one takes the body for something else (RFC 9110 §5.3)
 		return nil, invalidRequest("more than one Content-Type header: send one")
 	}
-	mediaType, _, err := mime.ParseMediaType(strings.Join(types, ""))
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	isJSON := mayBeJSON && mediaType == "application/json"
 	if err != nil || !isJSON && mediaType != "application/x-www-form-urlencoded" {
 		return nil, invalidRequest("Content-Type must be application/x-www-form-urlencoded")

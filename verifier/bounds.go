@@ -48,9 +48,10 @@ func (j *judgement) checkGrantedAudience() error {
 	return nil
 }
 
+// checkCutOff: a token without iat (its IssuedAt is zero) was issued before any cut-off.
 func (j *judgement) checkCutOff() error {
 	cutOff := max(j.issuer.Record.NotBefore, j.client.Record.NotBefore)
-	if cutOff != 0 && (!j.token.Claims.HasIssuedAt || j.token.Claims.IssuedAt <= cutOff) {
+	if cutOff != 0 && j.token.Claims.IssuedAt <= cutOff {
 		return errCutOff
 	}
 	return nil

@@ -50,7 +50,10 @@ const (
 	accountSuffix = ".accounts.authress.io"
 )
 
-// Feed is the live key set that a verifier judges by. Its methods take no lock and do not wait. [*bus.KeySet] is one.
+// Feed is the live key set that a verifier judges by. [*bus.KeySet] is one.
+//
+// Its methods may be called at any time by any number of goroutines; they take no lock and do not wait. What Confirmed
+// says holds for the sets that Keys and Revocations return after it: a set is made visible first, and called complete then.
 type Feed interface {
 	// Keys returns the key set of now.
 	Keys() *events.Set
@@ -145,7 +148,7 @@ func (v *Verifier) Close() { v.close() }
 type Status struct {
 	Revision  uint64        // complete up to here
 	Confirmed bool          // whether the set was ever known to be complete
-	Staleness time.Duration // time since it was last known to be
+	Staleness time.Duration // time since it was last known to be; without meaning if it never was
 	Stale     bool          // older than MaxStaleness: every token is undecided
 }
 
@@ -160,14 +163,9 @@ func (v *Verifier) tooOld(age time.Duration) bool {
 	return v.cfg.MaxStaleness >= 0 && age > v.cfg.MaxStaleness
 }
 
-// never stands for a set that was not confirmed yet.
-const never = time.Duration(1<<63 - 1)
-
 // staleness is the time since the confirmation: by the monotonic clock, which does not jump, or by the wall clock, which
-// runs on while the machine sleeps, whichever is more.
+// runs on while the machine sleeps, whichever is more. Without a confirmation it is the longest Duration, which is how Sub
+// gives the years since the zero Time.
 func staleness(now, confirmed time.Time) time.Duration {
-	if confirmed.IsZero() {
-		return never
-	}
 	return max(now.Sub(confirmed), now.Round(0).Sub(confirmed.Round(0)), 0)
 }

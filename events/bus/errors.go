@@ -64,14 +64,15 @@ func translate(err error) error {
 
 // isDisconnected reports whether a request failed for want of a connection.
 func isDisconnected(err error) bool {
-	return errors.Is(err, errDisconnected) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrStaleConnection) ||
-		isUnsent(err)
-}
-
-// isUnsent reports whether a request was never sent because there was no connection to send it on.
-func isUnsent(err error) bool {
-	return errors.Is(err, errClosed) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrNoServers) ||
-		errors.Is(err, nats.ErrConnectionReconnecting)
+	for _, lost := range []error{
+		errDisconnected, errClosed, nats.ErrDisconnected, nats.ErrStaleConnection, nats.ErrConnectionClosed,
+		nats.ErrReconnectBufExceeded, nats.ErrNoServers, nats.ErrConnectionReconnecting,
+	} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // isUnknown reports whether a write that failed with err may have taken place all the same: it was sent, and no answer came.

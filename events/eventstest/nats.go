@@ -1,6 +1,7 @@
 package eventstest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,18 +104,17 @@ func (n *NATS) Publish(b bus.Bucket, name, value string, header nats.Header) uin
 	}
 	msg := nats.NewMsg(b.Subject(name))
 	msg.Data, msg.Header = []byte(value), header
-	var revision uint64
-	Eventually(n.t, "a write of "+name+" is acknowledged", func() bool { // the connection may just be coming back
-		ack, err := n.plain.JetStream().PublishMsg(n.t.Context(), msg)
-		if err != nil && n.plain.JetStream().Conn().IsConnected() {
-			n.t.Fatalf("write %s: %v", name, err)
-		}
-		if err == nil {
-			revision = ack.Sequence
-		}
-		return err == nil
+	js := n.plain.JetStream()
+	Eventually(n.t, "there is a connection to write on", func() bool { // the server may just have been started again
+		return js.Conn().FlushTimeout(time.Second) == nil
 	})
-	return revision
+	ctx, cancel := context.WithTimeout(n.t.Context(), Patience)
+	defer cancel()
+	ack, err := js.PublishMsg(ctx, msg)
+	if err != nil {
+		n.t.Fatalf("write %s: %v", name, err)
+	}
+	return ack.Sequence
 }
 
 // Admin is JetStream's API, as an admin may use it.

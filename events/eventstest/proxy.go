@@ -29,6 +29,7 @@ const (
 	proxyCut               // connections are closed, and new ones at once
 	proxyFrozen            // nothing passes until the network is mended; then everything does
 	proxyMute              // what the server says is thrown away, until the network is mended
+	proxyDeaf              // what clients say is
 )
 
 // NewProxy starts a proxy to a server.
@@ -64,13 +65,16 @@ func (p *Proxy) Freeze() { p.set(proxyFrozen) }
 // Mute throws away what the server sends: what clients send arrives, and the answer gets lost.
 func (p *Proxy) Mute() { p.set(proxyMute) }
 
+// Deafen throws away what clients send: it never arrives, and they do not know.
+func (p *Proxy) Deafen() { p.set(proxyDeaf) }
+
 // Mend lets everything pass again. What was frozen passes now; connections that have lost something are closed.
 func (p *Proxy) Mend() { p.set(proxyOpen) }
 
 func (p *Proxy) set(next proxyState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if next == proxyCut || p.state == proxyMute {
+	if next == proxyCut || p.state == proxyMute || p.state == proxyDeaf {
 		p.closeConns()
 	}
 	p.state = next
@@ -183,6 +187,8 @@ func (p *Proxy) gate(ctx context.Context, answers bool) (pass, ok bool) {
 			}
 		case proxyMute:
 			return !answers, true
+		case proxyDeaf:
+			return answers, true
 		}
 		return true, true
 	}
