@@ -41,14 +41,22 @@ func (r *Registry) RevokeKey(ctx context.Context, caller Caller, name events.Nam
 			}
 			return value
 		}, l)
-		key := r.keys.Keys().Key(name, kid)
-		revoked.Known = key != nil && key.Record != nil
+		revoked.Known = r.knows(ctx, name, kid)
 		return err
 	})
 	if err != nil {
 		return Revoked{}, err
 	}
 	return revoked, nil
+}
+
+// knows reports whether an issuer has a key: by the set or, since that may be milliseconds behind, by the bucket.
+func (r *Registry) knows(ctx context.Context, name events.Name, kid events.KeyID) bool {
+	if key := r.keys.Keys().Key(name, kid); key != nil && key.Record != nil {
+		return true
+	}
+	e, err := r.store.Get(ctx, bus.Keys, events.KeyRecord(name, kid).String())
+	return err == nil && !e.Deleted
 }
 
 // RevokeToken revokes a single token, exp being its own end. The error is [ErrInvalid] for a token that is over, or that would
