@@ -25,6 +25,6 @@ type Change struct {
 	Name     string // of the record, as in the bucket
 	Revision uint64
 	Time     time.Time // the server's, of the message
-	Caller   string    // who wrote it, or UnknownCaller
+	Caller   string    // who wrote it, or UnknownCaller, or UnseenCaller
 	Reason   string    // of a revocation, a rejection or a removal, if there is one
 }

@@ -36,7 +36,7 @@ type differ struct {
 
 // tell completes a change. The sets do not keep who wrote a record.
 func (d differ) tell(c Change) {
-	c.Caller = UnknownCaller
+	c.Caller = UnseenCaller
 	if c.Time.IsZero() {
 		c.Time = time.Now()
 	}

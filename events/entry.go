@@ -30,6 +30,9 @@ func (e Entry) caller() string {
 // UnknownCaller stands for the writer of an entry that does not say who wrote it, such as the nats command.
 const UnknownCaller = "unknown (nats)"
 
+// UnseenCaller stands for the writer of a change that was seen only by its effect, when a bucket was read again.
+const UnseenCaller = "unknown (read again)"
+
 // Rejected is a message that the fold did not take: its value was malformed, or its name unknown. What the name stood
 // for before stays.
 type Rejected struct {

@@ -125,7 +125,7 @@ func (n *node[K, V]) without(key K) *node[K, V] {
 // delete removes key. Only one put or delete may run at a time.
 func (t *table[K, V]) delete(key K) {
 	hash := t.hash(key)
-	var path [hashBits / branchBits]*atomic.Pointer[node[K, V]] // the slots that lead to the leaf, its own last
+	var path [(hashBits + branchBits - 1) / branchBits]*atomic.Pointer[node[K, V]] // the slots that lead to the leaf, its own last
 	depth := 0
 	for b := &t.root; ; depth++ {
 		slot := &b.slots[hash>>(depth*branchBits)&branchMask]

@@ -44,6 +44,9 @@ type Conn struct {
 	js  jetstream.JetStream
 	log zerolog.Logger
 
+	closing sync.Once
+	closed  chan struct{} // closed when the library has called everything that it calls
+
 	mu        sync.Mutex
 	connected chan struct{} // closed while connected
 	waiters   map[*waiter]struct{}
@@ -65,6 +68,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{
 		log:       cfg.Logger,
 		connected: make(chan struct{}),
+		closed:    make(chan struct{}),
 		waiters:   map[*waiter]struct{}{},
 		streams:   map[Bucket]jetstream.Stream{},
 	}
@@ -121,6 +125,7 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.markLost(err) }),
 		nats.ReconnectHandler(c.markConnected),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.noteError(err) }),
+		nats.ClosedHandler(func(*nats.Conn) { c.closing.Do(func() { close(c.closed) }) }), // the last of all
 	}
 	if cfg.TLS != nil {
 		options = append(options, nats.Secure(cfg.TLS))
@@ -159,8 +164,12 @@ func redact(urls string) string {
 	return strings.Join(parts, ",")
 }
 
-// Close closes the connection. Feeds on it go on as if it were lost for good, until they are closed themselves.
-func (c *Conn) Close() { c.nc.Close() }
+// Close closes the connection and returns when nothing of it runs any more. Feeds on it go on as if it were lost for good,
+// until they are closed themselves.
+func (c *Conn) Close() {
+	c.nc.Close()
+	<-c.closed
+}
 
 // URL is the server that the connection is to now.
 func (c *Conn) URL() string { return c.nc.ConnectedUrlRedacted() }

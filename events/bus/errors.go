@@ -27,8 +27,12 @@ var (
 	ErrTooLarge = errors.New("the value is too large for a record")
 )
 
-// errClosed is why nothing can be asked any more.
-var errClosed = errors.New("the connection was closed")
+var (
+	// errOffline is why a write was not sent.
+	errOffline = errors.New("there is no connection at the moment")
+	// errClosed is why nothing can be asked any more.
+	errClosed = errors.New("the connection was closed")
+)
 
 // translate turns an error of NATS into ours. It is the only place that knows their codes.
 func translate(err error) error {
@@ -65,7 +69,7 @@ func translate(err error) error {
 // isDisconnected reports whether a request failed for want of a connection.
 func isDisconnected(err error) bool {
 	for _, lost := range []error{
-		errDisconnected, errClosed, nats.ErrDisconnected, nats.ErrStaleConnection, nats.ErrConnectionClosed,
+		errDisconnected, errOffline, errClosed, nats.ErrDisconnected, nats.ErrStaleConnection, nats.ErrConnectionClosed,
 		nats.ErrReconnectBufExceeded, nats.ErrNoServers, nats.ErrConnectionReconnecting,
 	} {
 		if errors.Is(err, lost) {

@@ -35,6 +35,7 @@ func TestN_CodesOfTheServer(t *testing.T) {
 		{nats.ErrConnectionClosed, ErrUnreachable},
 		{errDisconnected, ErrUnreachable},
 		{errClosed, ErrUnreachable},
+		{errOffline, ErrUnreachable},
 	} {
 		if have := translate(c.err); !errors.Is(have, c.want) {
 			t.Errorf("%v becomes %v, want %v", c.err, have, c.want)
@@ -59,7 +60,7 @@ func TestWritesThatMayHaveTakenPlace(t *testing.T) {
 			t.Errorf("%v: the write may have taken place", err)
 		}
 	}
-	for _, err := range []error{nil, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrNoResponders, errClosed, &jetstream.APIError{}} {
+	for _, err := range []error{nil, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrNoResponders, errOffline, &jetstream.APIError{}} {
 		if isUnknown(err) {
 			t.Errorf("%v: the write did not take place", err)
 		}

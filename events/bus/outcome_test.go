@@ -111,15 +111,15 @@ func TestN_RefusalsAreQuick(t *testing.T) {
 		want error
 	}{
 		"a verifier that writes": {func() error {
-			_, err := n.Connect(bus.Verifier).Put(t.Context(), put("key.orders.k1", "a", 0))
+			_, err := n.Connect(bus.Verifier).Put(soon(t), put("key.orders.k1", "a", 0))
 			return err
 		}, bus.ErrPermission},
 		"an issuer node that registers": {func() error {
-			_, err := n.Connect(bus.Issuer).Put(t.Context(), put("issuer.orders", "a", 0))
+			_, err := n.Connect(bus.Issuer).Put(soon(t), put("issuer.orders", "a", 0))
 			return err
 		}, bus.ErrPermission},
 		"a verifier that reads clients": {func() error {
-			_, err := n.Connect(bus.Verifier).Get(t.Context(), bus.Clients, "orders")
+			_, err := n.Connect(bus.Verifier).Get(soon(t), bus.Clients, "orders")
 			return err
 		}, bus.ErrPermission},
 		"a verifier that watches clients": {func() error {
@@ -132,7 +132,7 @@ func TestN_RefusalsAreQuick(t *testing.T) {
 		"a write on a closed connection": {func() error {
 			conn := n.Connect(bus.Operator)
 			conn.Close()
-			_, err := conn.Put(t.Context(), put("key.orders.k1", "a", 0))
+			_, err := conn.Put(soon(t), put("key.orders.k1", "a", 0))
 			return err
 		}, bus.ErrUnreachable},
 		"a reading of a closed connection": {func() error {
@@ -183,7 +183,7 @@ func TestN_WriteWithoutAConnectionIsRefusedQuickly(t *testing.T) {
 		}
 	})
 	began := time.Now()
-	_, err := conn.Put(t.Context(), put("key.orders.k1", "a", 0))
+	_, err := conn.Put(soon(t), put("key.orders.k1", "a", 0))
 	if !errors.Is(err, bus.ErrUnreachable) || errors.Is(err, bus.ErrUnknownOutcome) {
 		t.Errorf("error is %v", err)
 	}

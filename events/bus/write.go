@@ -98,8 +98,8 @@ func (p Put) message() (msg *nats.Msg, id string) {
 }
 
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
-	if c.nc.IsClosed() {
-		return 0, errClosed
+	if !c.nc.IsConnected() { // the library would take it while it is connecting, and lose it
+		return 0, errOffline
 	}
 	ctx, stop := c.request(ctx, msg.Subject)
 	defer stop()
