@@ -73,3 +73,19 @@ func TestFeedCanBeClosedAtAnyTime(t *testing.T) {
 		})
 	}
 }
+
+func TestFeedIsClosedWhenNothingOfItRuns(t *testing.T) {
+	scripted(t, func() *script { return newScript(1) }, func(t *testing.T, s *script, feed *bus.Feed, _ *strictFold) {
+		s.send(1, 0)
+		s.mu.Lock()
+		s.answer, s.lingers = time.Hour, time.Minute
+		s.mu.Unlock()
+		time.Sleep(5 * time.Second) // a check is on its way
+		feed.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.asking != 0 {
+			t.Errorf("%d readings of the state are still on their way", s.asking)
+		}
+	})
+}

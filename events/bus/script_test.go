@@ -19,7 +19,9 @@ type script struct {
 	mu        sync.Mutex
 	state     bus.State
 	stateErr  error
-	answer    time.Duration // how long an answer about the state takes
+	answer    time.Duration // how long an answer about the state takes,
+	lingers   time.Duration // and how long one that nobody waits for any more
+	asking    int           // how many are on their way
 	watchErr  error
 	connected chan struct{}
 	watches   []*scriptWatch
@@ -53,8 +55,14 @@ func (s *script) set(last uint64) {
 
 func (s *script) State(ctx context.Context) (bus.State, error) {
 	s.mu.Lock()
-	state, err, answer := s.state, s.stateErr, s.answer
+	state, err, answer, lingers := s.state, s.stateErr, s.answer, s.lingers
+	s.asking++
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asking--
+	}()
 	if answer == 0 {
 		return state, err
 	}
@@ -62,6 +70,7 @@ func (s *script) State(ctx context.Context) (bus.State, error) {
 	case <-time.After(answer):
 		return state, err
 	case <-ctx.Done():
+		time.Sleep(lingers)
 		return bus.State{}, ctx.Err()
 	}
 }
