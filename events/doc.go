@@ -83,7 +83,7 @@
 // # Revoked keys
 //
 // Any message on a name revoked.… revokes the key for ever, whatever its value, be it a marker. The value is meant to be
-// {"revoked_at":…,"reason":…} as above; if it can be read it is shown.
+// {"revoked_at":…,"reason":…} as above; what the last such message says is shown, if it can be read.
 //
 // # The state of a key
 //
