@@ -98,6 +98,7 @@ func notStarted(err error) bool {
 type office struct {
 	*registry.Registry
 	keys *bus.KeySet
+	conn *bus.Conn // as operator
 }
 
 // withRegistry calls f with a registry over a complete live set, and the context of the command's time.
@@ -116,7 +117,7 @@ func (r reach) withRegistry(ctx context.Context, a *app, f func(context.Context,
 	if err != nil {
 		return err
 	}
-	return f(ctx, office{reg, keys})
+	return f(ctx, office{reg, keys, conn})
 }
 
 // address is where a serve can be reached. It is written for other commands on the same machine.

@@ -62,10 +62,6 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer stopBus()
-	first, err := c.prepare(start, a, at)
-	if err != nil {
-		return err
-	}
 	conn, err := connectIssuer(start, at.issuer)
 	if err != nil {
 		return err
@@ -80,6 +76,15 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	logging.Go(func() { journal(keys, a.log) })
+	registry, closeRegistry, err := c.openRegistry(start, a, at, keys)
+	if err != nil {
+		return err
+	}
+	defer closeRegistry()
+	first, err := c.prepare(start, at, registry)
+	if err != nil {
+		return err
+	}
 	if err := checkPlatform(keys.Keys(), c.Issuer); err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	c.greet(a, at, listener.Addr(), first)
-	return c.serve(ctx, a, node, listener)
+	return c.serve(ctx, a, node.Handler(), listener, task{"token service", node.Run})
 }
 
 // check checks the flags that depend on each other, and resolves the issuer's URL.
@@ -133,27 +138,26 @@ func checkPlatform(set *events.Set, issuer string) error {
 	return nil
 }
 
+// task is what runs beside the HTTP server until the process stops.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
 // serve answers until the process is told to stop or something fails.
-func (c *serveCmd) serve(ctx context.Context, a *app, node *issuer.Node, listener net.Listener) error {
+func (c *serveCmd) serve(ctx context.Context, a *app, handler http.Handler, listener net.Listener, tasks ...task) error {
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{
-		Handler:           node.Handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      20 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(a.log.With().Str("component", "http").Logger(), "", 0),
+	server := httpServer(a, handler)
+	failed := make(chan error, 1+len(tasks))
+	var running sync.WaitGroup
+	for _, t := range tasks {
+		running.Go(func() {
+			if err := t.run(working); err != nil && working.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", t.name, err)
+			}
+		})
 	}
-	failed := make(chan error, 2)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		if err := node.Run(working); err != nil && working.Err() == nil {
-			failed <- fmt.Errorf("token service: %w", err)
-		}
-	}()
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("http: %w", err)
@@ -172,8 +176,20 @@ func (c *serveCmd) serve(ctx context.Context, a *app, node *issuer.Node, listene
 		a.log.Warn().Err(err).Msg("stopping http")
 	}
 	cancel()
-	<-stopped
+	running.Wait()
 	return err
+}
+
+func httpServer(a *app, handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      20 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(a.log.With().Str("component", "http").Logger(), "", 0),
+	}
 }
 
 // journalBacklog is how many changes may wait to be logged.

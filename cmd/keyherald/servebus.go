@@ -70,28 +70,35 @@ func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
 	return nil, err
 }
 
-// prepare makes the platform's record and the first admin, if they are not there, and tells whether they were made.
-func (c *serveCmd) prepare(ctx context.Context, a *app, at addresses) (first bool, err error) {
+// openRegistry connects as operator and returns a registry over the set that this process has anyway, or nil if it has no operator's
+// credential: a node of the token service needs no right to register anybody.
+func (c *serveCmd) openRegistry(ctx context.Context, a *app, at addresses, keys *bus.KeySet) (*office, func(), error) {
 	if at.operator == nil {
-		return false, nil
+		return nil, func() {}, nil
 	}
 	conn, err := bus.Connect(ctx, *at.operator)
 	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	keys := conn.FollowKeys(a.log)
-	defer keys.Close()
-	if err := keys.Wait(ctx); err != nil {
-		return false, err
+		return nil, nil, err
 	}
 	reg, err := registry.New(registry.Config{Store: conn, Keys: keys, Logger: a.log})
 	if err != nil {
-		return false, err
+		conn.Close()
+		return nil, nil, err
+	}
+	return &office{reg, keys, conn}, conn.Close, nil
+}
+
+// prepare makes the platform's record and the first admin, if they are not there, and tells whether they were made.
+func (c *serveCmd) prepare(ctx context.Context, at addresses, reg *office) (first bool, err error) {
+	if reg == nil {
+		return false, nil
 	}
 	caller := registry.Caller{Name: "serve"}
 	platform, err := reg.EnsurePlatform(ctx, caller, c.Issuer)
 	if err != nil {
+		return false, err
+	}
+	if err := reg.keys.Sync(ctx); err != nil { // with the record that may have been made
 		return false, err
 	}
 	if !at.local {
@@ -100,7 +107,7 @@ func (c *serveCmd) prepare(ctx context.Context, a *app, at addresses) (first boo
 	if err := writeAddress(c.Data, address{NATS: at.operator.URL, Issuer: c.Issuer, HTTP: c.HTTP}); err != nil {
 		return false, err
 	}
-	return makeAdmin(ctx, reg, caller, keys.Keys(), c.adminFile(), platform.Account)
+	return makeAdmin(ctx, reg.Registry, caller, reg.keys.Keys(), c.adminFile(), platform.Account)
 }
 
 func (c *serveCmd) adminFile() string { return filepath.Join(c.Data, "admin.key") }
