@@ -9,12 +9,13 @@ import (
 	"github.com/keyherald/keyherald/events/strictjson"
 )
 
-// Client is a record of CLIENTS: how a client may authenticate at the token service. Its members tls and federated are kept
-// as they are until a reader for them exists.
+// Client is a record of CLIENTS: how a client may authenticate at the token service.
 type Client struct {
-	Secrets    []Secret // secrets: API keys
-	RequireJTI bool     // require_jti: assertions of the jwt-bearer grant must have one
-	Extra      Extra    // tls, federated, and members of newer versions
+	Secrets    []Secret    // secrets: API keys
+	TLS        *TLS        // tls: its certificates. Nil: none
+	Federated  []Federated // federated: what others call it
+	RequireJTI bool        // require_jti: assertions of the jwt-bearer grant must have one
+	Extra      Extra       // members of newer versions
 }
 
 // Secret is an API key: its hash, under a public id. Its text is shown once, when it is made, and never stored.
@@ -36,6 +37,14 @@ func ParseClient(data []byte) (*Client, error) {
 			err = strictjson.Elements(value, MaxSecrets, func(element []byte) error {
 				s, err := parseSecret(element)
 				c.Secrets = append(c.Secrets, s)
+				return err
+			})
+		case "tls":
+			c.TLS, err = parseTLS(value)
+		case "federated":
+			err = strictjson.Elements(value, MaxSecrets, func(element []byte) error {
+				f, err := parseFederated(element)
+				c.Federated = append(c.Federated, f)
 				return err
 			})
 		case "require_jti":
@@ -111,7 +120,10 @@ func (c *Client) Validate() error {
 		}
 		seen[s.ID] = true
 	}
-	return nil
+	if err := c.TLS.validate(); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	return validateFederated(c.Federated)
 }
 
 // Encode validates the record and returns its JSON text.
@@ -120,17 +132,12 @@ func (c *Client) Encode() ([]byte, error) {
 		return nil, err
 	}
 	var b builder
-	if len(c.Secrets) > 0 {
-		list := []byte{'['}
-		for i, s := range c.Secrets {
-			if i > 0 {
-				list = append(list, ',')
-			}
-			list = append(list, s.encode()...)
-		}
-		b.raw("secrets", append(list, ']'))
-	}
+	elements(&b, "secrets", c.Secrets, Secret.encode)
 	b.bool("require_jti", c.RequireJTI)
+	elements(&b, "federated", c.Federated, Federated.encode)
+	if c.TLS != nil {
+		b.raw("tls", c.TLS.encode())
+	}
 	b.extra(c.Extra)
 	out := b.object()
 	back, err := ParseClient(out)
@@ -140,13 +147,34 @@ func (c *Client) Encode() ([]byte, error) {
 	for i := 0; err == nil && i < len(c.Secrets); i++ {
 		err = sameExtra(c.Secrets[i].Extra, back.Secrets[i].Extra)
 	}
+	if err == nil && c.TLS != nil {
+		err = sameExtra(c.TLS.Extra, back.TLS.Extra)
+	}
+	for i := 0; err == nil && i < len(c.Federated); i++ {
+		err = sameExtra(c.Federated[i].Extra, back.Federated[i].Extra)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (s *Secret) encode() []byte {
+// elements writes an array of what encode makes of each element, unless it is empty.
+func elements[T any](b *builder, name string, values []T, encode func(T) []byte) {
+	if len(values) == 0 {
+		return
+	}
+	out := []byte{'['}
+	for i, v := range values {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, encode(v)...)
+	}
+	b.raw(name, append(out, ']'))
+}
+
+func (s Secret) encode() []byte {
 	var b builder
 	b.str("id", s.ID)
 	b.str("sha256", hex.EncodeToString(s.SHA256[:]))

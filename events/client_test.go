@@ -36,7 +36,7 @@ func TestClientMembers(t *testing.T) {
 		"a secret with more":          secret("label", `{"a":1}`),
 		"require_jti":                 `{"require_jti":true}`,
 		"no require_jti":              `{"require_jti":false}`,
-		"what is read by a newer one": `{"tls":{"san_dns":"a"},"federated":[],"x":null}`,
+		"what is read by a newer one": `{"dpop":{"san_dns":"a"},"federated":[],"x":null}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := ParseClient([]byte(record))

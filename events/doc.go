@@ -134,8 +134,11 @@
 //
 //	secrets      up to 16: id (alphabet of names, once each), sha256 of the whole API key, iat, exp after iat
 //	require_jti  true or false: assertions of the jwt-bearer grant need a jti
-//	tls          certificates; not read yet
-//	federated    identities of external issuers; not read yet
+//	tls          {"x5t#S256":[…]}: up to 16 base64url SHA-256 of the DER of certificates, each good by itself, whoever signed it; or
+//	             one subject of certificates of an accepted authority (RFC 8705 §2.1.2): {"san_dns":"…"}, {"san_uri":"…"},
+//	             {"san_ip":"…"}, {"san_email":"…"} or {"subject_dn":"…"} (RFC 4514 text, compared byte by byte)
+//	federated    up to 16 of {"issuer":name,"sub":text,"aud":text}: whoever has an assertion of that external issuer for that
+//	             subject and audience is the client. sub is exact, or a prefix of at least one character before a * at its end
 //
 // # Writing
 //

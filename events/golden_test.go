@@ -125,10 +125,8 @@ func TestGoldenClient(t *testing.T) {
 			{ID: "k4", SHA256: hash("60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752")},
 		},
 		RequireJTI: true,
-		Extra: Extra{
-			"federated": json.RawMessage(`[{"issuer":"github","sub":"repo:acme/orders:ref:refs/heads/main","aud":"https://auth.example.com"}]`),
-			"tls":       json.RawMessage(`{"san_dns":"orders.example.com"}`),
-		},
+		Federated:  []Federated{{Issuer: "github", Subject: "repo:acme/orders:ref:refs/heads/main", Audience: "https://auth.example.com"}},
+		TLS:        &TLS{DNS: "orders.example.com"},
 	}
 	data := goldenFiles(t, "client-")["client-orders"]
 	got, err := ParseClient(data)

@@ -27,10 +27,7 @@ func (j *judgement) checkType() error {
 	if !ok {
 		return errType
 	}
-	if claims.Confirmation != nil {
-		return errBound
-	}
-	return nil
+	return j.checkConfirmation()
 }
 
 // checkRequired asks for the claims that a token of this type of issuer must have, besides iss.
@@ -51,7 +48,7 @@ func (j *judgement) checkRequired() error {
 
 func (j *judgement) checkAudience() error {
 	aud := j.token.Claims.Audience
-	if !slices.Contains(aud, j.v.cfg.Audience) && !(j.v.cfg.AccountAudience && slices.ContainsFunc(aud, j.isAccount)) {
+	if !slices.Contains(aud, j.request.Audience) && !(j.v.cfg.AccountAudience && slices.ContainsFunc(aud, j.isAccount)) {
 		return errAudience
 	}
 	return nil

@@ -20,6 +20,8 @@ var (
 	errIDToken          = refuse(ReasonType, "an ID token is not an access token")
 	errTokenUse         = refuse(ReasonType, "token_use is not access")
 	errBound            = refuse(ReasonBound, "the token is bound to a key or certificate, and none was shown")
+	errNotHolder        = refuse(ReasonBound, "the token is bound to a certificate, and another or none was shown")
+	errBinding          = refuse(ReasonBound, "cnf is not a binding to one certificate (x5t#S256)")
 	errMissingClaims    = refuse(ReasonClaims, "a required claim is missing: sub, aud, client_id, iat or exp, and jti of the platform")
 	errMissingExternal  = refuse(ReasonClaims, "a required claim is missing: sub, aud or exp")
 	errAudience         = refuse(ReasonAudience, "aud does not name this service")

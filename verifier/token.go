@@ -20,7 +20,9 @@ type Token struct {
 	KeyID      events.KeyID      // kid
 	Expires    time.Time         // exp
 	IssuedAt   time.Time         // iat; zero if there is none (external only)
-	payload    []byte
+	// Confirmation is what the token is bound to, and what the caller has confirmed; nil: it is a bearer token.
+	Confirmation *Confirmation
+	payload      []byte
 }
 
 // Claims returns the token's claims as they were signed, a JSON object. It must not be changed.

@@ -7,25 +7,42 @@ import (
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
-// judgement is the state of one call of Verify.
-type judgement struct {
-	v      *Verifier
-	set    *events.Set
-	now    time.Time
-	age    time.Duration // of the set's last confirmation
-	token  *jws.Token
-	issuer *events.IssuerEntry
-	client *events.IssuerEntry // whose record bounds the token: the client's, or the external issuer's
-	scope  events.Scope        // effective
+// Request is what there is to know of the request that brought a token. The zero value is a bearer token for this service.
+type Request struct {
+	// Audience takes the place of [Config.Audience]. Empty: it does not.
+	Audience string
+	// Confirm reports whether the caller is the holder of a bound token, such as [ByCertificate] does. Nil: it has shown nothing,
+	// so that a bound token is refused. It is called after the signature was checked, at most once, and must not wait.
+	Confirm func(Confirmation) bool
 }
 
-// Verify judges a token. The error is an [*Error]; see the package comment for what it can mean. It makes no network call
-// and takes no lock.
-func (v *Verifier) Verify(token string) (*Token, error) {
+// judgement is the state of one call of Verify.
+type judgement struct {
+	v       *Verifier
+	request Request
+	set     *events.Set
+	now     time.Time
+	age     time.Duration // of the set's last confirmation
+	token   *jws.Token
+	issuer  *events.IssuerEntry
+	client  *events.IssuerEntry // whose record bounds the token: the client's, or the external issuer's
+	scope   events.Scope        // effective
+	bound   *Confirmation
+}
+
+// Verify judges a bearer token. The error is an [*Error]; see the package comment for what it can mean. It makes no network
+// call and takes no lock.
+func (v *Verifier) Verify(token string) (*Token, error) { return v.VerifyRequest(token, Request{}) }
+
+// VerifyRequest is Verify for a token whose request is known: for another audience, or with what the token may be bound to.
+func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
+	if r.Audience == "" {
+		r.Audience = v.cfg.Audience
+	}
 	// The confirmation is read before the set, and before the clock: a set that is swapped in meanwhile is newer than it is
 	// taken for. The other way round, what an old set lacks would be judged by the confirmation of the next.
 	confirmed := v.feed.Confirmed()
-	j := judgement{v: v, set: v.feed.Keys(), now: v.cfg.Now()}
+	j := judgement{v: v, request: r, set: v.feed.Keys(), now: v.cfg.Now()}
 	j.age = staleness(j.now, confirmed)
 	if v.tooOld(j.age) {
 		return nil, errStale
@@ -85,7 +102,8 @@ func (j *judgement) result() *Token {
 	c := &j.token.Claims
 	t := &Token{
 		Issuer: c.Issuer, IssuerName: j.issuer.Name, IssuerType: j.issuer.Record.Type, Subject: c.Subject, Scope: j.scope,
-		Audience: c.Audience, ID: c.ID, KeyID: events.KeyID(j.token.Header.KeyID), Expires: time.Unix(c.Expiry, 0), payload: j.token.Payload(),
+		Audience: c.Audience, ID: c.ID, KeyID: events.KeyID(j.token.Header.KeyID), Expires: time.Unix(c.Expiry, 0), Confirmation: j.bound,
+		payload: j.token.Payload(),
 	}
 	if c.HasIssuedAt {
 		t.IssuedAt = time.Unix(c.IssuedAt, 0)

@@ -1,6 +1,8 @@
 package jws
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -163,6 +165,24 @@ func readTime(value []byte) (int64, error) {
 		err = errNegative
 	}
 	return n, err
+}
+
+// CertificateSHA256 is the certificate that the token is bound to, by the SHA-256 of its DER (RFC 8705 §3.1). It is not ok for a token
+// that is not bound, or in another way: cnf must have x5t#S256 and nothing else.
+func (c *Claims) CertificateSHA256() (sum [sha256.Size]byte, ok bool) {
+	var cnf strictjson.Object
+	if c.Confirmation == nil || cnf.Parse(c.Confirmation) != nil || cnf.Len() != 1 || string(cnf.Name(0)) != "x5t#S256" {
+		return sum, false
+	}
+	text, err := strictjson.String(cnf.Value(0))
+	if err != nil || len(text) > base64.RawURLEncoding.EncodedLen(len(sum)) || !inAlphabet(text) {
+		return sum, false
+	}
+	raw, err := decode(make([]byte, 0, len(sum)), text)
+	if err != nil || len(raw) != len(sum) {
+		return sum, false
+	}
+	return [sha256.Size]byte(raw), true
 }
 
 func readObject(value []byte) ([]byte, error) {
