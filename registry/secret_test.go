@@ -48,7 +48,7 @@ func TestSecretsAreReplacedOneByOne(t *testing.T) {
 	if list := must(w.Secrets(t.Context(), "orders"))(t); len(list) != 0 {
 		t.Errorf("a new client has API keys: %v", list)
 	}
-	w.server.Write(bus.Clients, "orders", `{"require_jti":true,"tls":{"san_dns":"a"},"federated":[]}`)
+	w.server.Write(bus.Clients, "orders", `{"require_jti":true,"tls":{"san_dns":"a"},"federated":[{"issuer":"ci","sub":"a","aud":"b"}],"newer":1}`)
 	old := must(w.AddSecret(t.Context(), alice, "orders", time.Time{}))(t)
 	next := must(w.AddSecret(t.Context(), alice, "orders", time.Time{}))(t)
 	list := must(w.Secrets(t.Context(), "orders"))(t)
@@ -63,7 +63,7 @@ func TestSecretsAreReplacedOneByOne(t *testing.T) {
 		t.Fatalf("after the revocation, the API keys are %v", list)
 	}
 	m := members(t, w.stored(bus.Clients, "orders"))
-	if m["require_jti"] != true || m["tls"].(map[string]any)["san_dns"] != "a" || m["federated"] == nil {
+	if m["require_jti"] != true || m["tls"].(map[string]any)["san_dns"] != "a" || m["federated"] == nil || m["newer"] != 1.0 {
 		t.Errorf("what else the record had is lost: %v", m)
 	}
 	wantError(t, w.RevokeSecret(t.Context(), alice, "orders", old.ID), registry.ErrNotFound, "client orders has no API key", old.ID)
