@@ -17,11 +17,15 @@ type bucket struct {
 	mu        sync.Mutex
 	log       []message
 	set       *events.Set
+	revoked   *events.Revocations
 	waiting   []events.Entry // while held
 	held      bool
 	confirmed time.Time // zero: now
 	// fault decides about a publish: whether it takes effect, and what is said of it.
 	fault func(kid events.KeyID) (apply bool, err error)
+
+	revocations uint64 // revision of the last one
+	revokeFault error  // instead of the next ones
 }
 
 type message struct {
@@ -30,7 +34,27 @@ type message struct {
 	expires time.Time // when the bucket drops it; zero: never
 }
 
-func newBucket() *bucket { return &bucket{set: events.NewSet(nil)} }
+func newBucket() *bucket {
+	return &bucket{set: events.NewSet(nil), revoked: events.NewRevocations(nil)}
+}
+
+func (b *bucket) Revocations() *events.Revocations { return b.revoked }
+
+// revoke is the node's TokenRevoker.
+func (b *bucket) revoke(_ context.Context, client events.Name, token events.TokenID, exp time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.revokeFault != nil {
+		return b.revokeFault
+	}
+	value, err := (&events.TokenRevocation{Expires: exp.Unix(), Reason: string(client)}).Encode()
+	if err != nil {
+		return err
+	}
+	b.revocations++
+	b.revoked.Apply(events.Entry{Name: token.String(), Value: value, Revision: b.revocations, Time: time.Now()}, time.Now())
+	return nil
+}
 
 func (b *bucket) Keys() *events.Set {
 	b.mu.Lock()

@@ -26,6 +26,8 @@
 //
 //	POST /oauth/token                              client_credentials (RFC 6749 §4.4), resource (RFC 8707)
 //	POST /api/authentication/oauth/tokens          the same for the SDKs of Authress, as JSON too
+//	POST /oauth/introspect                         what a token is worth now (RFC 7662), for its client and its audience
+//	POST /oauth/revoke                             the end of a token, everywhere (RFC 7009)
 //	GET  /.well-known/oauth-authorization-server   metadata (RFC 8414), also as /.well-known/openid-configuration
 //	GET  /.well-known/jwks.json                    the nodes' keys, also as /.well-known/openid-configuration/jwks
 //	GET  /v1/clients/{name}/.well-known/…          metadata and keys of a client that mints offline tokens
@@ -46,13 +48,16 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/issuer/clientauth"
+	"github.com/keyherald/keyherald/verifier"
 )
 
 // KeySet is the node's own live copy of KEYS.
 type KeySet interface {
 	// Keys returns the set of now. A later call may return another one.
 	Keys() *events.Set
-	// Confirmed is when the set was last known to be complete; zero: never.
+	// Revocations returns the set of revoked tokens.
+	Revocations() *events.Revocations
+	// Confirmed is when both were last known to be complete; zero: never.
 	Confirmed() time.Time
 }
 
@@ -80,15 +85,20 @@ var ErrConflict = errors.New("the record of the signing key was changed by someo
 // error the record may or may not have been written. The node calls it from one goroutine at a time.
 type LeasePublisher func(ctx context.Context, kid events.KeyID, record []byte, replaces uint64, ttl time.Duration) (revision uint64, err error)
 
+// TokenRevoker revokes a token, which ends at exp, on behalf of a client. When it returns nil the revocation is safe from loss, and on
+// its way to every verifier. A token that is revoked already is no error. After an error it may or may not be revoked.
+type TokenRevoker func(ctx context.Context, client events.Name, token events.TokenID, exp time.Time) error
+
 // Config says how a node works.
 type Config struct {
 	// Issuer is the platform's iss, as its record has it: an https URL without a slash at its end. Required.
 	Issuer string
-	// Keys, Clients, Leases and Assertions are the outside. Required.
+	// Keys, Clients, Leases, Assertions and Revoke are the outside. Required.
 	Keys       KeySet
 	Clients    ClientSource
 	Leases     LeasePublisher
 	Assertions ReplayMemory
+	Revoke     TokenRevoker
 	// MaxStaleness is how long ago the records may have been confirmed complete for the node to answer. Zero: an hour;
 	// negative: any time.
 	MaxStaleness time.Duration
@@ -106,6 +116,7 @@ type Node struct {
 	path    string // of the issuer's URL: empty, or with a slash before and none after it
 	auth    *clientauth.Authenticator
 	algs    []string // for client assertions
+	judge   *verifier.Verifier
 	ring    keyring
 	handler http.Handler
 	started atomic.Bool
@@ -117,8 +128,8 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	if cfg.Keys == nil || cfg.Clients == nil || cfg.Leases == nil || cfg.Assertions == nil {
-		return nil, errors.New("issuer: Keys, Clients, Leases and Assertions are required")
+	if cfg.Keys == nil || cfg.Clients == nil || cfg.Leases == nil || cfg.Assertions == nil || cfg.Revoke == nil {
+		return nil, errors.New("issuer: Keys, Clients, Leases, Assertions and Revoke are required")
 	}
 	if err := cfg.setDefaults(); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
@@ -132,6 +143,10 @@ func New(cfg Config) (*Node, error) {
 	secrets := clientauth.NewSecrets(cfg.Keys, cfg.Clients)
 	n.auth = clientauth.New(secrets.Basic(), secrets.Post(), assertion)
 	n.algs = assertion.Algorithms()
+	// It is asked for the audience of each token; without one it would be for nobody but this server.
+	if n.judge, err = verifier.New(verifier.Config{Audience: cfg.Issuer, MaxStaleness: cfg.MaxStaleness}, cfg.Keys); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
 	n.handler = n.routes()
 	return n, nil
 }

@@ -11,6 +11,8 @@ import (
 // Paths below the issuer's URL.
 const (
 	pathToken         = "/oauth/token"
+	pathIntrospect    = "/oauth/introspect"
+	pathRevoke        = "/oauth/revoke"
 	pathAuthressToken = "/api/authentication/oauth/tokens"
 	pathKeys          = "/.well-known/jwks.json"
 	pathOpenID        = "/.well-known/openid-configuration"
@@ -20,25 +22,39 @@ const (
 
 // metadata is the authorization server metadata (RFC 8414 §2): what there is, and nothing else.
 type metadata struct {
-	Issuer                 string   `json:"issuer"`
-	TokenEndpoint          string   `json:"token_endpoint,omitempty"`
-	JWKSURI                string   `json:"jwks_uri"`
-	GrantTypes             []string `json:"grant_types_supported,omitempty"`
-	AuthMethods            []string `json:"token_endpoint_auth_methods_supported,omitempty"`
-	AuthSigningAlgorithms  []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	Issuer                string   `json:"issuer"`
+	TokenEndpoint         string   `json:"token_endpoint,omitempty"`
+	JWKSURI               string   `json:"jwks_uri"`
+	GrantTypes            []string `json:"grant_types_supported,omitempty"`
+	AuthMethods           []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	AuthSigningAlgorithms []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+
+	IntrospectionEndpoint    string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAlgorithms  []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	RevocationEndpoint       string   `json:"revocation_endpoint,omitempty"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAlgorithms     []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+
 	ResponseTypesSupported []string `json:"response_types_supported"` // required, and empty: there is no authorization endpoint
 }
 
 // serveMetadata describes the platform.
 func (n *Node) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 	n.writeMetadata(w, &metadata{
-		Issuer:                 n.cfg.Issuer,
-		TokenEndpoint:          n.cfg.Issuer + pathToken,
-		JWKSURI:                n.cfg.Issuer + pathKeys,
-		GrantTypes:             []string{"client_credentials"},
-		AuthMethods:            n.auth.Names(),
-		AuthSigningAlgorithms:  n.algs,
-		ResponseTypesSupported: []string{},
+		Issuer:                   n.cfg.Issuer,
+		TokenEndpoint:            n.cfg.Issuer + pathToken,
+		JWKSURI:                  n.cfg.Issuer + pathKeys,
+		GrantTypes:               []string{"client_credentials"},
+		AuthMethods:              n.auth.Names(),
+		AuthSigningAlgorithms:    n.algs,
+		IntrospectionEndpoint:    n.cfg.Issuer + pathIntrospect,
+		IntrospectionAuthMethods: n.auth.Names(),
+		IntrospectionAlgorithms:  n.algs,
+		RevocationEndpoint:       n.cfg.Issuer + pathRevoke,
+		RevocationAuthMethods:    n.auth.Names(),
+		RevocationAlgorithms:     n.algs,
+		ResponseTypesSupported:   []string{},
 	})
 }
 

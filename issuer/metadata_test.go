@@ -17,7 +17,13 @@ func TestI19_TheMetadataSayWhatThereIsAndNothingElse(t *testing.T) {
 	const want = `{"issuer":"https://auth.example.com","token_endpoint":"https://auth.example.com/oauth/token",` +
 		`"jwks_uri":"https://auth.example.com/.well-known/jwks.json","grant_types_supported":["client_credentials"],` +
 		`"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
-		`"token_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],"response_types_supported":[]}`
+		`"token_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
+		`"introspection_endpoint":"https://auth.example.com/oauth/introspect",` +
+		`"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
+		`"introspection_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
+		`"revocation_endpoint":"https://auth.example.com/oauth/revoke",` +
+		`"revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
+		`"revocation_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],"response_types_supported":[]}`
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		w := f.get(path)
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" || w.Body.String() != want {
@@ -108,6 +114,7 @@ func TestI19_AConfigurationThatCannotBeRightIsRefused(t *testing.T) {
 		{"no clients", func(c *Config) { c.Clients = nil }, "Clients"},
 		{"no leases", func(c *Config) { c.Leases = nil }, "Leases"},
 		{"no replay memory", func(c *Config) { c.Assertions = nil }, "Assertions"},
+		{"nobody to revoke by", func(c *Config) { c.Revoke = nil }, "Revoke"},
 		{"tokens that outlive leases", func(c *Config) { c.TokenTTL = time.Hour + time.Second }, "TokenTTL"},
 		{"tokens without a life", func(c *Config) { c.TokenTTL = time.Millisecond }, "TokenTTL"},
 		{"a negative life", func(c *Config) { c.TokenTTL = -1 }, "TokenTTL"},
@@ -117,7 +124,7 @@ func TestI19_AConfigurationThatCannotBeRightIsRefused(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBucket()
-			cfg := Config{Issuer: testIssuer, Keys: b, Clients: &clientRecords{Clients: events.NewClients()}, Leases: b.publish, Assertions: &replays{}}
+			cfg := Config{Issuer: testIssuer, Keys: b, Clients: &clientRecords{Clients: events.NewClients()}, Leases: b.publish, Assertions: &replays{}, Revoke: b.revoke}
 			if _, err := New(cfg); err != nil {
 				t.Fatal(err)
 			}

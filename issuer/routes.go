@@ -11,6 +11,8 @@ func (n *Node) routes() http.Handler {
 	handle := func(method, path string, serve http.HandlerFunc) { mux.HandleFunc(method+" "+path, serve) }
 	handle("POST", n.path+pathToken, n.serveToken)
 	handle("POST", n.path+pathAuthressToken, n.serveAuthressToken)
+	handle("POST", n.path+pathIntrospect, n.serveIntrospect)
+	handle("POST", n.path+pathRevoke, n.serveRevoke)
 
 	handle("GET", n.path+pathOAuth, n.serveMetadata)
 	handle("GET", n.path+pathOpenID, n.serveMetadata)

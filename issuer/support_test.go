@@ -52,7 +52,8 @@ func newFixture(t testing.TB, modify ...func(*Config)) *fixture {
 	f.bucket.put("key.orders.k1", encodeKey(t, "k1", events.Key{Public: f.private.Public()}))
 	f.putClient("orders", events.Secret{ID: "s1", SHA256: f.apiKey.Hash()})
 	cfg := Config{
-		Issuer: testIssuer, Keys: f.bucket, Clients: &clientRecords{Clients: f.clients}, Leases: f.bucket.publish, Assertions: f.memory, Logger: zerolog.New(f.log),
+		Issuer: testIssuer, Keys: f.bucket, Clients: &clientRecords{Clients: f.clients}, Leases: f.bucket.publish, Assertions: f.memory, Revoke: f.bucket.revoke,
+		Logger: zerolog.New(f.log),
 	}
 	for _, m := range modify {
 		m(&cfg)

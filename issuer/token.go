@@ -25,7 +25,7 @@ func (n *Node) serveToken(w http.ResponseWriter, r *http.Request) { n.answerToke
 func (n *Node) serveAuthressToken(w http.ResponseWriter, r *http.Request) { n.answerToken(w, r, true) }
 
 func (n *Node) answerToken(w http.ResponseWriter, r *http.Request, mayBeJSON bool) {
-	audit := n.cfg.Logger.With().Str("address", remoteHost(r)).Logger()
+	audit := n.audit(r)
 	request, err := parseTokenRequest(w, r, mayBeJSON)
 	var response *tokenResponse
 	if err == nil {
@@ -35,9 +35,7 @@ func (n *Node) answerToken(w http.ResponseWriter, r *http.Request, mayBeJSON boo
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
 	if err != nil {
-		answer := asOAuthError(err)
-		logRefusal(audit, answer, err)
-		answer.write(w, n.cfg.Issuer)
+		n.refuse(w, audit, "token refused", err)
 		return
 	}
 	writeJSON(w, http.StatusOK, response)

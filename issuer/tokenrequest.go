@@ -32,10 +32,38 @@ const (
 	paramSecret        = "client_secret"
 	paramAssertionType = "client_assertion_type"
 	paramAssertion     = "client_assertion"
+	paramToken         = "token" // of introspection and revocation
 )
 
 // parseTokenRequest reads a token request. It is one for the SDKs of Authress if it may be JSON.
 func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (*tokenRequest, error) {
+	params, err := readParams(w, r, mayBeJSON)
+	if err != nil {
+		return nil, err
+	}
+	return &tokenRequest{
+		grantType: params.Get(paramGrantType),
+		scope:     params.Get(paramScope),
+		resource:  slices.DeleteFunc(params[paramResource], func(s string) bool { return s == "" }),
+		audience:  params.Get(paramAudience),
+		auth:      authRequest(r, params),
+	}, nil
+}
+
+// authRequest picks what a request says about who sends it.
+func authRequest(r *http.Request, params url.Values) clientauth.Request {
+	return clientauth.Request{
+		Authorization: r.Header.Values("Authorization"),
+		ClientID:      params.Get(paramClientID),
+		Secret:        params.Get(paramSecret),
+		AssertionType: params.Get(paramAssertionType),
+		Assertion:     params.Get(paramAssertion),
+	}
+}
+
+// readParams reads the parameters of a request. Those that nobody knows are ignored, but none may come twice, and one without a
+// value counts as omitted (RFC 6749 §3.2).
+func readParams(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (url.Values, error) {
 	if err := checkQuery(r.URL.RawQuery); err != nil {
 		return nil, err
 	}
@@ -66,30 +94,12 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (
 	if err != nil {
 		return nil, err
 	}
-	return newTokenRequest(params, r.Header.Values("Authorization"))
-}
-
-// newTokenRequest picks the parameters. Those that it does not know are ignored, but none may come twice, and one without
-// a value counts as omitted (RFC 6749 §3.2).
-func newTokenRequest(params url.Values, authorization []string) (*tokenRequest, error) {
 	for name, values := range params {
 		if len(values) > 1 && name != paramResource {
 			return nil, invalidRequest("a parameter was sent more than once")
 		}
 	}
-	return &tokenRequest{
-		grantType: params.Get(paramGrantType),
-		scope:     params.Get(paramScope),
-		resource:  slices.DeleteFunc(params[paramResource], func(s string) bool { return s == "" }),
-		audience:  params.Get(paramAudience),
-		auth: clientauth.Request{
-			Authorization: authorization,
-			ClientID:      params.Get(paramClientID),
-			Secret:        params.Get(paramSecret),
-			AssertionType: params.Get(paramAssertionType),
-			Assertion:     params.Get(paramAssertion),
-		},
-	}, nil
+	return params, nil
 }
 
 // checkQuery refuses parameters in the URL: URLs get into logs, and are no place for credentials (RFC 6749 §2.3.1).
@@ -98,7 +108,7 @@ func checkQuery(query string) error {
 	if err != nil {
 		return invalidRequest("the URL has a malformed query: send parameters in the body")
 	}
-	for _, name := range []string{paramSecret, paramAssertion} {
+	for _, name := range []string{paramSecret, paramAssertion, paramToken} {
 		if params.Has(name) {
 			return invalidRequest("a credential was sent in the URL, and may be in logs now: replace it, and send it in the body")
 		}

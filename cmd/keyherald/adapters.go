@@ -10,6 +10,7 @@ import (
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/issuer"
+	"github.com/keyherald/keyherald/registry"
 )
 
 // nodeCaller is who stands in the records that a node of the token service writes.
@@ -41,4 +42,12 @@ func (m assertions) Use(ctx context.Context, client events.Name, jti string, _ t
 		return issuer.ErrReplayed
 	}
 	return err
+}
+
+// revokeTokens revokes tokens by a registry that may write revocations, whatever else.
+func revokeTokens(reg *registry.Registry) issuer.TokenRevoker {
+	return func(ctx context.Context, client events.Name, token events.TokenID, exp time.Time) error {
+		_, err := reg.RevokeToken(ctx, registry.Caller{Name: nodeCaller + ":" + string(client)}, token, exp, "revoked by client "+string(client))
+		return err
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/issuer"
+	"github.com/keyherald/keyherald/registry"
 )
 
 type serveCmd struct {
@@ -76,21 +77,25 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	logging.Go(func() { journal(keys, a.log) })
-	registry, closeRegistry, err := c.openRegistry(start, a, at, keys)
+	office, closeOffice, err := c.openRegistry(start, a, at, keys)
 	if err != nil {
 		return err
 	}
-	defer closeRegistry()
-	first, err := c.prepare(start, at, registry)
+	defer closeOffice()
+	first, err := c.prepare(start, at, office)
 	if err != nil {
 		return err
 	}
 	if err := checkPlatform(keys.Keys(), c.Issuer); err != nil {
 		return err
 	}
+	revoker, err := registry.New(registry.Config{Store: conn, Keys: keys, Logger: a.log}) // as the role issuer
+	if err != nil {
+		return err
+	}
 	node, err := issuer.New(issuer.Config{
 		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
-		MaxStaleness: c.MaxStaleness, Logger: a.log,
+		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Logger: a.log,
 	})
 	if err != nil {
 		return err

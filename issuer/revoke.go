@@ -1,0 +1,85 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/verifier"
+)
+
+// serveRevoke ends a token (RFC 7009): every verifier refuses it within milliseconds of the answer.
+func (n *Node) serveRevoke(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	query, err := n.readTokenQuery(w, r)
+	if err == nil {
+		err = n.revoke(r.Context(), query, n.audit(r))
+	}
+	if err != nil {
+		n.refuse(w, n.audit(r), "revocation refused", err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// revoke ends the token if the caller is its client or one of its audiences. A text that is no token of anybody here, or one that has
+// ended, needs no end, which is no error (RFC 7009 §2.2).
+func (n *Node) revoke(ctx context.Context, q *tokenQuery, audit zerolog.Logger) error {
+	if q.parsed == nil || !q.parsed.Claims.HasExpiry {
+		return nil
+	}
+	audience := q.audience(n.cfg.Issuer)
+	allowed := audience != ""
+	if !allowed { // to be judged all the same: who may not revoke it is told so only about a token that is one
+		audience = n.cfg.Issuer
+	}
+	_, err := n.verify(q, audience)
+	if undecided := undecided(err); undecided != nil {
+		return undecided
+	}
+	claims := &q.parsed.Claims
+	exp := time.Unix(claims.Expiry, 0)
+	if !mayBeAccepted(err, exp, time.Now()) {
+		return nil
+	}
+	if !allowed {
+		return &refusal{q.caller, badRequest(codeUnauthorizedClient, "the token was not issued to this client, nor is this client one of its audiences (RFC 7009 section 2.1)")}
+	}
+	if exp.After(time.Now().Add(events.MaxTokenTTL + events.MaxLeeway)) {
+		return &refusal{q.caller, invalidRequest("the token begins too far in the future for its revocation to be remembered: revoke the key that signed it")}
+	}
+	id := events.TokenByText(q.parsed.SigningInput())
+	if claims.ID != "" {
+		id = events.TokenByID(claims.Issuer, claims.ID)
+	}
+	if err := n.cfg.Revoke(ctx, q.caller.Name, id, exp); err != nil {
+		answer := unavailable("revocation not written: " + err.Error())
+		answer.Description = "the token may not be revoked yet: try again"
+		return &refusal{q.caller, answer}
+	}
+	audit.Info().Str("client", string(q.caller.Name)).Str("method", q.caller.Method).Str("credential", q.caller.Credential).
+		Str("iss", claims.Issuer).Str("jti", claims.ID).Int64("exp", claims.Expiry).Msg("token revoked")
+	return nil
+}
+
+// mayBeAccepted reports whether some verifier accepts a token that was judged so, or may do so at some time: the signature was found to
+// be good, and what speaks against the token is the time, the audience, or a record that may be changed again.
+func mayBeAccepted(err error, exp, now time.Time) bool {
+	var refused *verifier.Error
+	if !errors.As(err, &refused) {
+		return err == nil
+	}
+	switch refused.Reason {
+	case verifier.ReasonAudience, verifier.ReasonTooEarly, verifier.ReasonSubject, verifier.ReasonClient, verifier.ReasonCutOff:
+		return true
+	case verifier.ReasonLifetime: // unless it is longer than any record can allow
+		return exp.Sub(now) <= events.MaxTokenTTL+events.MaxLeeway
+	case verifier.ReasonExpired: // here, but perhaps not where the clock is behind
+		return now.Before(exp.Add(events.MaxLeeway))
+	}
+	return false
+}

@@ -1,0 +1,84 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/issuer/clientauth"
+	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/jws"
+)
+
+// tokenQuery is a request about a token, by a client that has proved itself.
+type tokenQuery struct {
+	caller *clientauth.Client
+	text   string
+	parsed *jws.Token // nil: it is none
+}
+
+// readTokenQuery reads a request of introspection or revocation, which are alike (RFC 7662 §2.1, RFC 7009 §2.1), and authenticates who
+// sends it. The hint about the token's type is not needed: there is one type.
+func (n *Node) readTokenQuery(w http.ResponseWriter, r *http.Request) (*tokenQuery, error) {
+	params, err := readParams(w, r, false)
+	if err != nil {
+		return nil, err
+	}
+	return n.tokenQuery(r.Context(), authRequest(r, params), params)
+}
+
+func (n *Node) tokenQuery(ctx context.Context, auth clientauth.Request, params url.Values) (*tokenQuery, error) {
+	text := params.Get(paramToken)
+	if text == "" { // before the client's assertion is used up
+		return nil, invalidRequest("token is missing")
+	}
+	now := time.Now()
+	if _, err := n.trusted(now); err != nil {
+		return nil, unavailable(err.Error())
+	}
+	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {
+		return nil, unavailable(err.Error())
+	}
+	caller, err := n.auth.Authenticate(ctx, &auth)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := jws.Parse(text)
+	if err != nil {
+		parsed = nil
+	}
+	return &tokenQuery{caller, text, parsed}, nil
+}
+
+// audience returns for which of the token's audiences the caller may ask about it: any, if the token says that it is the caller's own,
+// else one that the caller is. It is empty if there is none.
+func (q *tokenQuery) audience(platform string) string {
+	if q.parsed == nil {
+		return ""
+	}
+	claims := &q.parsed.Claims
+	own := claims.ClientID == string(q.caller.Name) && (claims.Issuer == platform || claims.Issuer == events.ClientURL(platform, q.caller.Name))
+	for _, aud := range claims.Audience {
+		if own || slices.Contains(q.caller.Record.Resource, aud) {
+			return aud
+		}
+	}
+	return ""
+}
+
+// verify judges the token as a verifier of the audience does, but for what it may be bound to: who asks is not who holds it.
+func (n *Node) verify(q *tokenQuery, audience string) (*verifier.Token, error) {
+	return n.judge.VerifyRequest(q.text, verifier.Request{Audience: audience, Confirm: func(verifier.Confirmation) bool { return true }})
+}
+
+// undecided is the answer while the node does not know what the token is worth.
+func undecided(err error) error {
+	if errors.Is(err, verifier.ErrUndecided) {
+		return unavailable(err.Error())
+	}
+	return nil
+}
