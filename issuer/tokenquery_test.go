@@ -291,6 +291,20 @@ func TestI17_I18_ANodeThatDoesNotKnowSaysSo(t *testing.T) {
 		p.bucket.mu.Lock()
 		p.bucket.confirmed = time.Now()
 		p.bucket.mu.Unlock()
+		time.Sleep(time.Minute)
+		newer, err := mint.New(mint.Config{Issuer: testIssuer, Client: "orders", KeyID: "k2", Key: newPrivateKey(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unknown, err := newer.Token(mint.Request{Audience: []string{"https://billing"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
+			if status, body := p.ask(path, "orders", "token", unknown); status != http.StatusServiceUnavailable {
+				t.Errorf("%s with a key that may not have arrived yet: status %d, %s", path, status, body)
+			}
+		}
 		time.Sleep(2 * time.Hour)
 		for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
 			if status, body := p.ask(path, "orders", "token", token); status != http.StatusServiceUnavailable {
