@@ -26,32 +26,24 @@ type confirmation struct {
 	CertificateSHA256 string `json:"x5t#S256"`
 }
 
-// serveIntrospect tells the token's client, and the services that it is for, what it is worth. All others learn that it is not active,
+// introspect tells the token's client, and the services that it is for, what it is worth. All others learn that it is not active,
 // as of any text that is no token (RFC 7662 §4).
-func (n *Node) serveIntrospect(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	query, err := n.readTokenQuery(w, r)
-	var answer *introspection
-	if err == nil {
-		answer, err = n.introspect(query)
-	}
+func (n *Node) introspect(c *call) error {
+	query, err := n.readTokenQuery(c)
 	if err != nil {
-		n.refuse(w, n.audit(r), "introspection refused", err)
-		return
+		return err
 	}
-	writeJSON(w, http.StatusOK, answer)
-}
-
-func (n *Node) introspect(q *tokenQuery) (*introspection, error) {
-	audience := q.audience(n.cfg.Issuer)
-	if audience == "" {
-		return &introspection{}, nil
+	answer := new(introspection)
+	if audience := query.audience(n.cfg.Issuer); audience != "" {
+		token, err := n.verify(query, audience)
+		if err == nil {
+			answer = describeToken(token)
+		} else if err := undecided(err); err != nil {
+			return err
+		}
 	}
-	token, err := n.verify(q, audience)
-	if err != nil {
-		return &introspection{}, undecided(err)
-	}
-	return describeToken(token), nil
+	writeJSON(c.w, http.StatusOK, answer)
+	return nil
 }
 
 func describeToken(t *verifier.Token) *introspection {

@@ -106,20 +106,25 @@ type Config struct {
 	TokenTTL time.Duration
 	// KeyRotation is the age at which the signing key is replaced. Zero: a day; at least 10 minutes.
 	KeyRotation time.Duration
+	// Used is told of each client that has proved itself, while its request waits: it must not block. Nil: nobody is told.
+	Used func(*clientauth.Client)
+	// Metrics counts what the node does. Nil: nothing does.
+	Metrics *Metrics
 	// Logger gets the audit log, and what happens to the signing key. The zero value is silent.
 	Logger zerolog.Logger
 }
 
 // Node is one node of the token service.
 type Node struct {
-	cfg     Config
-	path    string // of the issuer's URL: empty, or with a slash before and none after it
-	auth    *clientauth.Authenticator
-	algs    []string // for client assertions
-	judge   *verifier.Verifier
-	ring    keyring
-	handler http.Handler
-	started atomic.Bool
+	cfg      Config
+	path     string // of the issuer's URL: empty, or with a slash before and none after it
+	auth     *clientauth.Authenticator
+	algs     []string // for client assertions
+	judge    *verifier.Verifier
+	throttle *throttle
+	ring     keyring
+	handler  http.Handler
+	started  atomic.Bool
 }
 
 // New returns a node, which is not ready before [Node.Run] runs.
@@ -145,6 +150,9 @@ func New(cfg Config) (*Node, error) {
 	n.algs = assertion.Algorithms()
 	// It is asked for the audience of each token; without one it would be for nobody but this server.
 	if n.judge, err = verifier.New(verifier.Config{Audience: cfg.Issuer, MaxStaleness: cfg.MaxStaleness}, cfg.Keys); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if n.throttle, err = newThrottle(); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	n.handler = n.routes()

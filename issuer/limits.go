@@ -57,3 +57,17 @@ const (
 	// metadataMaxAge is how long others may keep the metadata, which changes with the program's version only.
 	metadataMaxAge = time.Hour
 )
+
+// Of authentications that fail. A good client that was misconfigured is slowed down, and found in the log; a secret of 256 bits is not guessed
+// at any rate.
+const (
+	// An address may fail 50 times at once, and then once a second: some of them have many clients behind them.
+	addressBurst = 50
+	addressRate  = time.Second
+	// A client may fail 20 times at once, and then once in five seconds.
+	clientBurst = 20
+	clientRate  = 5 * time.Second
+	// throttleMemory is how many addresses, and how many clients, are remembered: some megabytes. Whoever has more addresses than that is
+	// limited by what the network gives.
+	throttleMemory = 1 << 14
+)

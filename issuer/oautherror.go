@@ -82,7 +82,7 @@ func (e *oauthError) write(w http.ResponseWriter, issuer string) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+issuer+`", charset="UTF-8"`)
 	}
 	if e.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(e.retryAfter/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(wholeSeconds(e.retryAfter)))
 	}
 	writeJSON(w, e.status, e)
 }

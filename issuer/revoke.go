@@ -1,34 +1,29 @@
 package issuer
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/verifier"
 )
 
-// serveRevoke ends a token (RFC 7009): every verifier refuses it within milliseconds of the answer.
-func (n *Node) serveRevoke(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	query, err := n.readTokenQuery(w, r)
+// revoke ends a token (RFC 7009): every verifier refuses it within milliseconds of the answer.
+func (n *Node) revoke(c *call) error {
+	query, err := n.readTokenQuery(c)
 	if err == nil {
-		err = n.revoke(r.Context(), query, n.audit(r))
+		err = n.end(c, query)
 	}
-	if err != nil {
-		n.refuse(w, n.audit(r), "revocation refused", err)
-		return
+	if err == nil {
+		c.w.WriteHeader(http.StatusOK)
 	}
-	w.WriteHeader(http.StatusOK)
+	return err
 }
 
-// revoke ends the token if the caller is its client or one of its audiences. A text that is no token of anybody here, or one that has
+// end ends the token if the caller is its client or one of its audiences. A text that is no token of anybody here, or one that has
 // ended, needs no end, which is no error (RFC 7009 §2.2).
-func (n *Node) revoke(ctx context.Context, q *tokenQuery, audit zerolog.Logger) error {
+func (n *Node) end(c *call, q *tokenQuery) error {
 	if q.parsed == nil || !q.parsed.Claims.HasExpiry {
 		return nil
 	}
@@ -56,12 +51,12 @@ func (n *Node) revoke(ctx context.Context, q *tokenQuery, audit zerolog.Logger) 
 	if claims.ID != "" {
 		id = events.TokenByID(claims.Issuer, claims.ID)
 	}
-	if err := n.cfg.Revoke(ctx, q.caller.Name, id, exp); err != nil {
+	if err := n.cfg.Revoke(c.r.Context(), q.caller.Name, id, exp); err != nil {
 		answer := unavailable("revocation not written: " + err.Error())
 		answer.Description = "the token may not be revoked yet: try again"
 		return &refusal{q.caller, answer}
 	}
-	audit.Info().Str("client", string(q.caller.Name)).Str("method", q.caller.Method).Str("credential", q.caller.Credential).
+	c.audit.Info().Str("client", string(q.caller.Name)).Str("method", q.caller.Method).Str("credential", q.caller.Credential).
 		Str("iss", claims.Issuer).Str("jti", claims.ID).Int64("exp", claims.Expiry).Msg("token revoked")
 	return nil
 }

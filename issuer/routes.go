@@ -5,14 +5,21 @@ import (
 	"net/http"
 )
 
+// The endpoints at which clients authenticate, as metrics call them.
+const (
+	endpointToken      = "token"
+	endpointIntrospect = "introspect"
+	endpointRevoke     = "revoke"
+)
+
 // routes puts the endpoints under the path of the issuer's URL.
 func (n *Node) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, serve http.HandlerFunc) { mux.HandleFunc(method+" "+path, serve) }
-	handle("POST", n.path+pathToken, n.serveToken)
-	handle("POST", n.path+pathAuthressToken, n.serveAuthressToken)
-	handle("POST", n.path+pathIntrospect, n.serveIntrospect)
-	handle("POST", n.path+pathRevoke, n.serveRevoke)
+	handle("POST", n.path+pathToken, n.endpoint(endpointToken, n.answerToken(false)))
+	handle("POST", n.path+pathAuthressToken, n.endpoint(endpointToken, n.answerToken(true)))
+	handle("POST", n.path+pathIntrospect, n.endpoint(endpointIntrospect, n.introspect))
+	handle("POST", n.path+pathRevoke, n.endpoint(endpointRevoke, n.revoke))
 
 	handle("GET", n.path+pathOAuth, n.serveMetadata)
 	handle("GET", n.path+pathOpenID, n.serveMetadata)

@@ -1,12 +1,9 @@
 package issuer
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/issuer/clientauth"
 )
@@ -19,30 +16,24 @@ type tokenResponse struct {
 	Scope       string `json:"scope"` // always, also if it is what was asked for
 }
 
-func (n *Node) serveToken(w http.ResponseWriter, r *http.Request) { n.answerToken(w, r, false) }
-
-// serveAuthressToken is serveToken at the path, and with the JSON body, that the SDKs of Authress use.
-func (n *Node) serveAuthressToken(w http.ResponseWriter, r *http.Request) { n.answerToken(w, r, true) }
-
-func (n *Node) answerToken(w http.ResponseWriter, r *http.Request, mayBeJSON bool) {
-	audit := n.audit(r)
-	request, err := parseTokenRequest(w, r, mayBeJSON)
-	var response *tokenResponse
-	if err == nil {
-		response, err = n.token(r.Context(), request, audit)
+// answerToken answers a token request. At the path that the SDKs of Authress use it may be JSON.
+func (n *Node) answerToken(mayBeJSON bool) func(*call) error {
+	return func(c *call) error {
+		request, err := parseTokenRequest(c.w, c.r, mayBeJSON)
+		if err != nil {
+			return err
+		}
+		response, err := n.token(c, request)
+		if err != nil {
+			return err
+		}
+		writeJSON(c.w, http.StatusOK, response)
+		return nil
 	}
-	// RFC 6749 §5.1 asks for both.
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
-	if err != nil {
-		n.refuse(w, audit, "token refused", err)
-		return
-	}
-	writeJSON(w, http.StatusOK, response)
 }
 
 // token issues a token for a request.
-func (n *Node) token(ctx context.Context, r *tokenRequest, audit zerolog.Logger) (*tokenResponse, error) {
+func (n *Node) token(c *call, r *tokenRequest) (*tokenResponse, error) {
 	switch r.grantType {
 	case "client_credentials":
 	case "":
@@ -50,11 +41,12 @@ func (n *Node) token(ctx context.Context, r *tokenRequest, audit zerolog.Logger)
 	default:
 		return nil, badRequest(codeUnsupportedGrantType, "grant_type must be client_credentials")
 	}
+	c.grant = r.grantType
 	// Before the client's assertion is used up.
 	if err := n.Ready(); err != nil {
 		return nil, unavailable(err.Error())
 	}
-	client, err := n.auth.Authenticate(ctx, &r.auth)
+	client, err := n.authenticate(c, &r.auth)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +54,7 @@ func (n *Node) token(ctx context.Context, r *tokenRequest, audit zerolog.Logger)
 	if err != nil {
 		return nil, &refusal{client, err}
 	}
-	audit.Info().Str("client", string(client.Name)).Str("method", client.Method).Str("credential", client.Credential).
+	c.audit.Info().Str("client", string(client.Name)).Str("method", client.Method).Str("credential", client.Credential).
 		Str("kid", string(token.kid)).Str("jti", token.id).Strs("aud", granted.audience).Str("scope", granted.scope).
 		Int64("exp", token.exp).Msg("token issued")
 	return &tokenResponse{

@@ -1,10 +1,7 @@
 package issuer
 
 import (
-	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -23,17 +20,13 @@ type tokenQuery struct {
 
 // readTokenQuery reads a request of introspection or revocation, which are alike (RFC 7662 §2.1, RFC 7009 §2.1), and authenticates who
 // sends it. The hint about the token's type is not needed: there is one type.
-func (n *Node) readTokenQuery(w http.ResponseWriter, r *http.Request) (*tokenQuery, error) {
-	params, err := readParams(w, r, false)
+func (n *Node) readTokenQuery(c *call) (*tokenQuery, error) {
+	params, err := readParams(c.w, c.r, false)
 	if err != nil {
 		return nil, err
 	}
-	return n.tokenQuery(r.Context(), authRequest(r, params), params)
-}
-
-func (n *Node) tokenQuery(ctx context.Context, auth clientauth.Request, params url.Values) (*tokenQuery, error) {
 	text := params.Get(paramToken)
-	if text == "" { // before the client's assertion is used up
+	if text == "" { // before the client's assertion is used up, as is what follows
 		return nil, invalidRequest("token is missing")
 	}
 	now := time.Now()
@@ -43,7 +36,8 @@ func (n *Node) tokenQuery(ctx context.Context, auth clientauth.Request, params u
 	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {
 		return nil, unavailable(err.Error())
 	}
-	caller, err := n.auth.Authenticate(ctx, &auth)
+	auth := authRequest(c.r, params)
+	caller, err := n.authenticate(c, &auth)
 	if err != nil {
 		return nil, err
 	}

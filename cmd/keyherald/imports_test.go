@@ -46,6 +46,7 @@ var outside = []struct {
 	{"github.com/nats-io/nats.go", []string{"events/bus", "events/eventstest"}, "one place knows the transport and its pitfalls; the test kit breaks it on purpose"},
 	{"github.com/nats-io/nats-server", []string{"events/embedded"}, "30 MB of server belong to serve, and to nobody who only verifies"},
 	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
+	{"github.com/prometheus", []string{"issuer", "cmd/keyherald"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
 	{"filippo.io/edwards25519", []string{"events"}, "curve points are judged in one place, at admission"},
 	{"github.com/lestrrat-go/jwx", []string{"registry", "issuer"}, "for JWK and JWKS files only: it is lenient and slow where tokens are signed and verified"},
