@@ -15,6 +15,7 @@
 //	KEYS         issuers, their public keys, revoked keys; public material only   history 16, no expiry
 //	REVOCATIONS  single revoked tokens                                            history 1, kept for 24 h 2 min
 //	CLIENTS      how a client may authenticate at the token service               history 16
+//	USAGE        when a credential was last used                                  history 1
 //
 // A value is one JSON object of at most 16 KiB ([MaxValue]). Package strictjson says what JSON is here: no two members of
 // one name, valid UTF-8, at most 8 levels deep, at most 64 members. Member names are case-sensitive.
@@ -139,6 +140,13 @@
 //	             {"san_ip":"…"}, {"san_email":"…"} or {"subject_dn":"…"} (RFC 4514 text, compared byte by byte)
 //	federated    up to 16 of {"issuer":name,"sub":text,"aud":text}: whoever has an assertion of that external issuer for that
 //	             subject and audience is the client. sub is exact, or a prefix of at least one character before a * at its end
+//
+// # USAGE
+//
+//	<kind>.<client>.<credential>   {"at":time}
+//
+// When a credential was last used at the token service, written at most once an hour: kind is secret (credential: the id of an API key),
+// key (a kid), certificate or federated, and <credential> is written as a kid is in KEYS. It is information, by which nothing is decided.
 //
 // # Writing
 //

@@ -86,13 +86,18 @@ func RevokedRecord(issuer Name, kid KeyID) RecordName { return RecordName{KindRe
 // String is the name as it stands in the bucket.
 func (r RecordName) String() string {
 	s := r.Kind.String() + "." + string(r.Issuer)
-	switch {
-	case r.Kind == KindIssuer:
+	if r.Kind == KindIssuer {
 		return s
-	case r.KeyID.Plain():
-		return s + "." + string(r.KeyID)
 	}
-	return s + ".b64." + base64.RawURLEncoding.EncodeToString([]byte(r.KeyID))
+	return s + "." + r.KeyID.part()
+}
+
+// part is the kid as it stands in a name; see parseKeyPart.
+func (k KeyID) part() string {
+	if k.Plain() {
+		return string(k)
+	}
+	return "b64." + base64.RawURLEncoding.EncodeToString([]byte(k))
 }
 
 var errRecordName = errors.New("not a name of KEYS: issuer.<name>, key.<name>.<kid> or revoked.<name>.<kid>")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/registry/lastuse"
 )
 
 type secretCmd struct {
@@ -46,6 +47,7 @@ type secretReport struct {
 	ID       string `json:"id"`
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp,omitempty"`
+	LastUsed int64  `json:"last_used,omitempty"` // at the token service, to the hour
 }
 
 func (c *secretListCmd) Run(ctx context.Context, a *app) error {
@@ -56,14 +58,22 @@ func (c *secretListCmd) Run(ctx context.Context, a *app) error {
 		}
 		reports := []secretReport{}
 		for _, s := range secrets {
-			reports = append(reports, secretReport{s.ID, s.IssuedAt, s.Expires})
+			report := secretReport{ID: s.ID, IssuedAt: s.IssuedAt, Expires: s.Expires}
+			used, err := lastuse.Of(ctx, o.conn, events.UsedSecret, c.Client, s.ID)
+			if err != nil {
+				return err
+			}
+			if !used.IsZero() {
+				report.LastUsed = used.Unix()
+			}
+			reports = append(reports, report)
 		}
 		if c.JSON {
 			return printJSON(a.out, reports)
 		}
-		t := newTable(a.out, "ID", "MADE", "UNTIL")
+		t := newTable(a.out, "ID", "MADE", "UNTIL", "LAST USED")
 		for _, r := range reports {
-			t.row(r.ID, day(r.IssuedAt), day(r.Expires))
+			t.row(r.ID, day(r.IssuedAt), day(r.Expires), day(r.LastUsed))
 		}
 		return t.flush()
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -93,15 +92,28 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	metrics, ours := newMetrics()
+	counted, err := issuer.NewMetrics(ours)
+	if err != nil {
+		return err
+	}
+	used, recording, err := recordUsage(a, conn)
+	if err != nil {
+		return err
+	}
 	node, err := issuer.New(issuer.Config{
 		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
-		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Logger: a.log,
+		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Used: used, Metrics: counted, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
+	if err := ours.Register(newFeedMetrics(keys, clients, node.Ready)); err != nil {
+		return err
+	}
 	c.greet(a, at, listener.Addr(), first)
-	return c.serve(ctx, a, node.Handler(), listener, task{"token service", node.Run})
+	handler := accessLog(a.log, withMetrics(node.Handler(), metrics))
+	return c.serve(ctx, a, handler, listener, task{"token service", node.Run}, recording)
 }
 
 // check checks the flags that depend on each other, and resolves the issuer's URL.
@@ -183,18 +195,6 @@ func (c *serveCmd) serve(ctx context.Context, a *app, handler http.Handler, list
 	cancel()
 	running.Wait()
 	return err
-}
-
-func httpServer(a *app, handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      20 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(a.log.With().Str("component", "http").Logger(), "", 0),
-	}
 }
 
 // journalBacklog is how many changes may wait to be logged.

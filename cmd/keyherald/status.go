@@ -86,7 +86,7 @@ func makeStatus(keys *bus.KeySet, conn *bus.Conn, now time.Time) statusReport {
 		Rejected:    []rejectedReport{},
 		Ambiguous:   set.Ambiguous(),
 	}
-	for _, s := range []events.KeyState{events.KeyActive, events.KeyRetiring, events.KeyPending, events.KeyExpired, events.KeyRevoked} {
+	for _, s := range keyStates {
 		r.Keys[s.String()] = 0
 	}
 	usable := map[events.Name]int{}

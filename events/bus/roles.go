@@ -10,7 +10,7 @@ const (
 	// Verifier reads KEYS and REVOCATIONS and writes nothing.
 	Verifier Role = "verifier"
 	// Issuer is a node of the token service: it reads CLIENTS, too, writes its own signing keys and nobody else's, and
-	// remembers revocations, assertions and usage.
+	// remembers revocations, assertions and usage. What was used last it may look up.
 	Issuer Role = "issuer"
 	// Operator writes every record.
 	Operator Role = "operator"
@@ -49,7 +49,7 @@ func (r Role) Permissions(inbox string) Permissions {
 	case Verifier:
 		p.Publish = follow(Keys, Revocations)
 	case Issuer:
-		p.Publish = append(follow(Keys, Revocations, Clients),
+		p.Publish = append(append(follow(Keys, Revocations, Clients), read(Usage)...),
 			Keys.Subject("key.platform.>"),
 			Revocations.Filter(),
 			Assertions.Filter(),
@@ -83,6 +83,11 @@ func follow(buckets ...Bucket) []string {
 		)
 	}
 	return subjects
+}
+
+// read is what it takes to read single records of a bucket.
+func read(b Bucket) []string {
+	return []string{"$JS.API.STREAM.INFO." + b.Stream(), fmt.Sprintf("$JS.API.DIRECT.GET.%s.%s", b.Stream(), b.Filter())}
 }
 
 // operate is what it takes to write all buckets, and to use the nats command's kv commands on them: history and ls

@@ -50,7 +50,8 @@ func TestN_RolesAreExactlyTheseAllowLists(t *testing.T) {
 		},
 		bus.Issuer: {
 			Publish: append(expand(follow, "KEYS", "REVOCATIONS", "CLIENTS"),
-				"$KV.KEYS.key.platform.>", "$KV.REVOCATIONS.>", "$KV.ASSERTIONS.>", "$KV.USAGE.>"),
+				"$KV.KEYS.key.platform.>", "$KV.REVOCATIONS.>", "$KV.ASSERTIONS.>", "$KV.USAGE.>",
+				"$JS.API.STREAM.INFO.KV_USAGE", "$JS.API.DIRECT.GET.KV_USAGE.$KV.USAGE.>"),
 			Subscribe: []string{"_INBOX_U1.>"},
 		},
 		bus.Operator: {

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/issuer/clientauth"
+	"github.com/keyherald/keyherald/registry/lastuse"
+)
+
+// recordUsage returns what is to be told of every client that has proved itself, and the task that writes it down.
+func recordUsage(a *app, conn *bus.Conn) (func(*clientauth.Client), task, error) {
+	recorder, err := lastuse.New(lastuse.Config{Store: conn, Caller: nodeCaller, Logger: a.log})
+	if err != nil {
+		return nil, task{}, err
+	}
+	used := func(c *clientauth.Client) { recorder.Note(usageKind(c.Method), c.Name, c.Credential) }
+	return used, task{"last use", recorder.Run}, nil
+}
+
+// usageKind is the kind of credential that a way of authentication uses.
+func usageKind(method string) events.UsageKind {
+	switch method {
+	case "client_secret_basic", "client_secret_post":
+		return events.UsedSecret
+	case "tls_client_auth", "self_signed_tls_client_auth":
+		return events.UsedCertificate
+	case "federated":
+		return events.UsedFederated
+	}
+	return events.UsedKey
+}
