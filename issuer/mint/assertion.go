@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,10 +11,10 @@ import (
 )
 
 const (
-	// assertionTTL is the life of a client assertion. It is used at once, and once.
-	assertionTTL = 60 * time.Second
 	// assertionType is the client_assertion_type of RFC 7523 §2.2.
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+	// jwtBearer is the grant_type of RFC 7523 §2.1.
+	jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
 // Assertion makes a client assertion for private_key_jwt (RFC 7523 §3), to be used once, within a minute. The audience is
@@ -22,6 +23,10 @@ func (m *Minter) Assertion(audience string) (string, error) {
 	if audience == "" {
 		audience = m.platform
 	}
+	return m.assertion(audience, "client-authentication+jwt")
+}
+
+func (m *Minter) assertion(audience, typ string) (string, error) {
 	iat := time.Now().Unix()
 	var c claims.Builder
 	c.String("iss", m.client)
@@ -30,17 +35,20 @@ func (m *Minter) Assertion(audience string) (string, error) {
 	c.String("jti", claims.NewID())
 	c.Int("iat", iat)
 	c.Int("exp", iat+int64(assertionTTL/time.Second))
-	return m.sign("client-authentication+jwt", &c)
+	return m.sign(typ, &c)
 }
 
 var _ Credential = (*Minter)(nil)
 
-// authenticate adds a client assertion to a token request. One for another server than the minter's own is refused: a
-// registered key is for one server.
-func (m *Minter) authenticate(issuer string, form url.Values, _ http.Header) error {
-	if issuer != m.platform {
+func (m *Minter) check(issuer string) error {
+	if issuer != m.platform { // a registered key is for one server
 		return errors.New("the minter is for another issuer than the requester")
 	}
+	return nil
+}
+
+// authenticate adds a client assertion to a token request.
+func (m *Minter) authenticate(_ context.Context, issuer string, form url.Values, _ http.Header) error {
 	assertion, err := m.Assertion(issuer)
 	if err != nil {
 		return err
@@ -48,5 +56,30 @@ func (m *Minter) authenticate(issuer string, form url.Values, _ http.Header) err
 	form.Set("client_id", m.client)
 	form.Set("client_assertion_type", assertionType)
 	form.Set("client_assertion", assertion)
+	return nil
+}
+
+// JWTBearer returns the credential that is itself the grant (RFC 7523 §2.1): an assertion of the minter's client about itself, where
+// the minter as a credential authenticates the client for the grant client_credentials. What comes of it is the same; it
+// is for token services that have this way only.
+func JWTBearer(m *Minter) Credential { return grant{m} }
+
+type grant struct{ minter *Minter }
+
+func (g grant) check(issuer string) error {
+	if g.minter == nil {
+		return errors.New("no minter for the grant jwt-bearer")
+	}
+	return g.minter.check(issuer)
+}
+
+// authenticate puts the assertion where the grant is. It has no typ: none is registered for it.
+func (g grant) authenticate(_ context.Context, issuer string, form url.Values, _ http.Header) error {
+	assertion, err := g.minter.assertion(issuer, "")
+	if err != nil {
+		return err
+	}
+	form.Set("grant_type", jwtBearer)
+	form.Set("assertion", assertion)
 	return nil
 }

@@ -17,7 +17,8 @@
 //
 // # Online
 //
-// A [Requester] asks the token service for a token, proving who it is by a key (private_key_jwt) or by an API key:
+// A [Requester] asks the token service for a token, proving who it is by a key (private_key_jwt), by a token of a third party
+// ([Federated], [FederatedFile]), by the TLS certificate of its connection ([Certificate]), or by an [APIKey]:
 //
 //	requester, err := mint.NewRequester(mint.RequesterConfig{Issuer: "https://auth.example.com", Credential: minter})
 //	token, err := requester.Token(ctx, mint.Request{Audience: []string{"https://billing"}})

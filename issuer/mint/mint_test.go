@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -8,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -309,6 +311,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := Token{AccessToken: goldenToken}
+	federated := Federated("orders", func(context.Context) (string, error) { return goldenToken, nil })
 	access, err := events.ParseAccessKey(goldenKey)
 	if err != nil {
 		t.Fatal(err)
@@ -318,9 +321,12 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		"private key": fmt.Sprint([]byte(access.Private())), "seed": strings.Trim(fmt.Sprint(access.Private().Seed()), "[]"),
 		"private key in hexadecimal": fmt.Sprintf("%x", access.Private().Seed()),
 	}
-	for _, value := range []any{m, *m, credential, requester, *requester, token, &token, []any{m, credential, &token}} {
+	for _, value := range []any{m, *m, credential, requester, *requester, token, &token, federated, JWTBearer(m), []any{m, credential, &token, federated}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 			text := fmt.Sprintf(verb, value)
+			if asJSON, err := json.Marshal(value); err == nil {
+				text += string(asJSON)
+			}
 			for name, secret := range secrets {
 				if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
 					t.Errorf("%s of %T shows the %s", verb, value, name)

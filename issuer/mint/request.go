@@ -8,26 +8,20 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
 )
 
-const (
-	// maxResponse is the size of an answer, in bytes: a token has at most 8 KiB.
-	maxResponse = 64 << 10
-	// requestTimeout is how long the HTTP client that is used by default waits.
-	requestTimeout = 10 * time.Second
-
-	tokenPath = "/oauth/token"
-)
+const tokenPath = "/oauth/token"
 
 // RequesterConfig says whom to ask for tokens, and how to prove who is asking.
 type RequesterConfig struct {
 	// Issuer is the platform's URL, such as https://auth.example.com. Required; a slash at its end is left out.
 	Issuer string
-	// Credential is a [*Minter] or what [APIKey] returns. Required.
+	// Credential is a [*Minter], or what [JWTBearer], [Federated], [FederatedFile], [Certificate] or [APIKey] returns. Required.
 	Credential Credential
 	// HTTP sends the requests; redirects are not followed, whatever it says. Nil: a client with a timeout of 10 seconds.
 	HTTP *http.Client
@@ -49,6 +43,9 @@ func NewRequester(cfg RequesterConfig) (*Requester, error) {
 	if cfg.Credential == nil {
 		return nil, errors.New("token request: no credential")
 	}
+	if err := cfg.Credential.check(issuer); err != nil {
+		return nil, fmt.Errorf("token request: %w", err)
+	}
 	client := http.Client{Timeout: requestTimeout}
 	if cfg.HTTP != nil {
 		client = *cfg.HTTP
@@ -65,16 +62,21 @@ type Token struct {
 	Expires     time.Time // by the clock of this machine
 }
 
+func (t Token) describe() string { return "access token until " + t.Expires.UTC().Format(time.RFC3339) }
+
 // Format prints when the token expires, whatever the verb, and not the token.
-func (t Token) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "access token until "+t.Expires.UTC().Format(time.RFC3339))
-}
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.describe()) }
+
+// MarshalJSON has what Format prints: what logs a value as JSON must not log the token.
+func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.describe()) }
 
 // OAuthError is the answer of a token service that refuses (RFC 6749 §5.2). Its texts are the server's.
 type OAuthError struct {
 	Status      int    // of HTTP
 	Code        string // error, such as invalid_client
 	Description string // error_description, or empty
+	// RetryAfter is when to ask again, as the server has it, at most a minute (RFC 9110 §10.2.3). Zero: it does not say.
+	RetryAfter time.Duration
 }
 
 // Error has the code, the description and the status.
@@ -96,7 +98,7 @@ func (r *Requester) Token(ctx context.Context, q Request) (*Token, error) {
 		form.Set("scope", q.Scope)
 	}
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}
-	if err := r.credential.authenticate(r.issuer, form, header); err != nil {
+	if err := r.credential.authenticate(ctx, r.issuer, form, header); err != nil {
 		return nil, fmt.Errorf("token request: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.issuer+tokenPath, strings.NewReader(form.Encode()))
@@ -117,7 +119,21 @@ func (r *Requester) Token(ctx context.Context, q Request) (*Token, error) {
 	if len(body) > maxResponse {
 		return nil, fmt.Errorf("token request: the answer is longer than %d bytes: is %s a token service?", maxResponse, r.issuer)
 	}
-	return readAnswer(response.StatusCode, body, sent)
+	token, err := readAnswer(response.StatusCode, body, sent)
+	var refused *OAuthError
+	if errors.As(err, &refused) {
+		refused.RetryAfter = retryAfter(response.Header)
+	}
+	return token, err
+}
+
+// retryAfter reads the form that has seconds; a date would be by the server's clock.
+func retryAfter(header http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 }
 
 // readAnswer reads the answer of a token endpoint (RFC 6749 §5.1, §5.2). A life is counted from when the request was sent.

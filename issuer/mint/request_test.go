@@ -22,6 +22,8 @@ type service struct {
 	form    url.Values
 	status  int
 	body    string
+
+	retryAfter string
 }
 
 func newService(t *testing.T) *service {
@@ -31,6 +33,9 @@ func newService(t *testing.T) *service {
 			t.Error(err)
 		}
 		s.request, s.form = r, r.PostForm
+		if s.retryAfter != "" {
+			w.Header().Set("Retry-After", s.retryAfter)
+		}
 		w.WriteHeader(s.status)
 		_, _ = w.Write([]byte(s.body))
 	}))
@@ -152,6 +157,20 @@ func TestAnAnswerThatIsNoTokenIsAnError(t *testing.T) {
 	}
 }
 
+func TestARefusalSaysWhenToAskAgain(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 0, "5": 5 * time.Second, "0": 0, "-1": 0, "86400": time.Minute, "99999999999999999999": 0, "Fri, 31 Dec 2027 23:59:59 GMT": 0,
+	} {
+		s := newService(t)
+		s.status, s.body, s.retryAfter = 429, `{"error":"temporarily_unavailable"}`, text
+		_, err := s.requester(t, APIKey(events.NewAPIKey("orders"))).Token(t.Context(), Request{})
+		var refused *OAuthError
+		if !errors.As(err, &refused) || refused.RetryAfter != want {
+			t.Errorf("Retry-After %q: error %+v, want to wait for %v", text, refused, want)
+		}
+	}
+}
+
 func TestALifeThatCannotBeIsBounded(t *testing.T) {
 	for life, want := range map[int64]time.Duration{-5: 0, 0: 0, 60: time.Minute, 1<<63 - 1: 100 * 365 * 24 * time.Hour} {
 		now := time.Now()
@@ -198,8 +217,22 @@ func TestARequesterThatCannotBeRightIsRefused(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	s := newService(t)
-	if _, err := s.requester(t, goldenMinter(t)).Token(t.Context(), Request{}); err == nil || s.request != nil {
-		t.Errorf("a minter for another issuer: error %v, request sent: %v", err, s.request != nil)
+	other := RequesterConfig{Issuer: "https://auth.example.com"}
+	for name, credential := range map[string]Credential{
+		"a minter for another issuer":                goldenMinter(t),
+		"a grant of a minter for another issuer":     JWTBearer(goldenMinter(t)),
+		"a grant without a minter":                   JWTBearer(nil),
+		"an empty API key":                           APIKey(events.APIKey{}),
+		"a federated token of no client":             FederatedFile("", "token"),
+		"a federated token of a client that is none": FederatedFile("a/b", "token"),
+		"a federated token from no file":             FederatedFile("orders", ""),
+		"a federated token from nowhere":             Federated("orders", nil),
+		"a certificate of no client":                 Certificate(""),
+		"a certificate of a client that is none":     Certificate("a b"),
+	} {
+		other.Credential = credential
+		if _, err := NewRequester(other); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
