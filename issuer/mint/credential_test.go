@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,10 +101,11 @@ func TestAFederatedTokenIsGotWithinTheRequestsTime(t *testing.T) {
 
 func TestTheGrantJWTBearerHasTheAssertionInItsPlace(t *testing.T) {
 	s := newService(t)
-	if _, err := s.requester(t, JWTBearer(minterFor(t, s.URL))).Token(t.Context(), Request{Audience: []string{"https://a"}, Scope: "a"}); err != nil {
+	r := s.requester(t, JWTBearer(minterFor(t, s.URL)))
+	if _, err := r.Token(t.Context(), Request{Audience: []string{"https://a"}, Scope: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if s.form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || s.form.Get("scope") != "a" || s.form.Get("resource") != "https://a" {
+	if got := fmt.Sprint(s.form["grant_type"], s.form["scope"], s.form["resource"]); got != "[urn:ietf:params:oauth:grant-type:jwt-bearer] [a] [https://a]" {
 		t.Errorf("form %v", s.form)
 	}
 	for _, name := range []string{"client_id", "client_assertion", "client_assertion_type"} {
@@ -115,7 +118,8 @@ func TestTheGrantJWTBearerHasTheAssertionInItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := token.Claims
-	if c.Issuer != "sc_aAKceYi7VJDCU8vB7HcTo3Q" || c.Subject != c.Issuer || len(c.Audience) != 1 || c.Audience[0] != s.URL || c.ID == "" || c.Expiry != c.IssuedAt+60 {
+	if c.Issuer != "sc_aAKceYi7VJDCU8vB7HcTo3Q" || c.Subject != c.Issuer || !slices.Equal(c.Audience, []string{s.URL}) || c.ID == "" ||
+		c.Expiry != c.IssuedAt+60 {
 		t.Errorf("claims %+v", c)
 	}
 	if token.Header.Type != "" {

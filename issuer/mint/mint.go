@@ -23,10 +23,20 @@
 //	requester, err := mint.NewRequester(mint.RequesterConfig{Issuer: "https://auth.example.com", Credential: minter})
 //	token, err := requester.Token(ctx, mint.Request{Audience: []string{"https://billing"}})
 //
+// # Always
+//
+// A [Source] keeps a token for as long as it is good and gets the next one in time, offline or online. It has the shape of
+// golang.org/x/oauth2; a [Transport] adds its tokens to HTTP requests, those to the services that they are for, and to no others:
+//
+//	source, err := mint.NewSource(mint.SourceConfig{Provider: requester, Request: mint.Request{Audience: []string{"https://billing"}}})
+//	transport, err := mint.NewTransport(mint.TransportConfig{Source: source, Origins: []string{"https://billing.example.com"}})
+//	client := &http.Client{Transport: transport}
+//
 // Nothing in this package prints, logs or returns in an error any key, API key or token.
 package mint
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -151,23 +161,34 @@ type Request struct {
 
 // Token mints an offline token.
 func (m *Minter) Token(r Request) (string, error) {
+	token, err := m.provide(context.Background(), r)
+	if err != nil {
+		return "", err
+	}
+	return token.AccessToken, nil
+}
+
+var _ Provider = (*Minter)(nil)
+
+// provide needs no context: a [crypto.Signer] takes none.
+func (m *Minter) provide(_ context.Context, r Request) (*Token, error) {
 	if len(r.Audience) == 0 || len(r.Audience) > jws.MaxAudience {
-		return "", fmt.Errorf("mint: a token needs 1 to %d audiences: the services that it is for", jws.MaxAudience)
+		return nil, fmt.Errorf("mint: a token needs 1 to %d audiences: the services that it is for", jws.MaxAudience)
 	}
 	for _, a := range r.Audience {
 		if a == "" || len(a) > events.MaxURI || !utf8.ValidString(a) {
-			return "", fmt.Errorf("mint: an audience is not text of 1 to %d bytes", events.MaxURI)
+			return nil, fmt.Errorf("mint: an audience is not text of 1 to %d bytes", events.MaxURI)
 		}
 	}
 	if _, err := events.ParseScope(r.Scope); err != nil {
-		return "", fmt.Errorf("mint: %w", err)
+		return nil, fmt.Errorf("mint: %w", err)
 	}
 	ttl := r.TTL.Truncate(time.Second)
 	if r.TTL == 0 {
 		ttl = DefaultTTL
 	}
 	if ttl < time.Second || ttl > MaxTTL {
-		return "", fmt.Errorf("mint: a life of %v is not between a second and %v", r.TTL, MaxTTL)
+		return nil, fmt.Errorf("mint: a life of %v is not between a second and %v", r.TTL, MaxTTL)
 	}
 	iat := time.Now().Unix()
 	var c claims.Builder
@@ -183,7 +204,11 @@ func (m *Minter) Token(r Request) (string, error) {
 	if r.Scope != "" {
 		c.String("scope", r.Scope)
 	}
-	return m.sign("at+jwt", &c)
+	text, err := m.sign("at+jwt", &c)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{AccessToken: text, Scope: r.Scope, Expires: time.Unix(iat, 0).Add(ttl)}, nil
 }
 
 func (m *Minter) sign(typ string, c *claims.Builder) (string, error) {

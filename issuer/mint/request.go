@@ -55,10 +55,10 @@ func NewRequester(cfg RequesterConfig) (*Requester, error) {
 	return &Requester{issuer, cfg.Credential, &client}, nil
 }
 
-// Token is an online token.
+// Token is an access token.
 type Token struct {
 	AccessToken string
-	Scope       string    // what was granted
+	Scope       string    // what was granted; of an offline token, what was asked for
 	Expires     time.Time // by the clock of this machine
 }
 
@@ -87,6 +87,10 @@ func (e *OAuthError) Error() string {
 	}
 	return fmt.Sprintf("%s (HTTP %d)", text, e.Status)
 }
+
+var _ Provider = (*Requester)(nil)
+
+func (r *Requester) provide(ctx context.Context, q Request) (*Token, error) { return r.Token(ctx, q) }
 
 // Token asks for a token. If the token service refuses, the error is an [*OAuthError].
 func (r *Requester) Token(ctx context.Context, q Request) (*Token, error) {
