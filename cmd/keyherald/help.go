@@ -55,7 +55,9 @@ var examples = map[string]string{
 	"token mint":    `keyherald token mint --issuer http://127.0.0.1:8080 --key-file orders.key --audience https://billing`,
 	"token request": `
 		keyherald token request --issuer http://127.0.0.1:8080 --key-file orders.key
-		keyherald token request --issuer http://127.0.0.1:8080 --secret-file orders.secret`,
+		keyherald token request --issuer http://127.0.0.1:8080 --secret-file orders.secret
+		keyherald token request --issuer https://auth.example.com --client orders --assertion-file /var/run/secrets/tokens/keyherald
+		keyherald token request --issuer https://auth.example.com --client orders --tls-cert orders.pem --tls-key orders-key.pem --tls-ca ca.pem`,
 	"token verify": `keyherald token verify --audience https://billing < token`,
 	"token revoke": `keyherald token revoke --reason "sent by mail" < token`,
 	"token decode": `keyherald token decode < token`,

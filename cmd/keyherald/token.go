@@ -57,13 +57,15 @@ func (c credential) accessKey() (events.AccessKey, error) {
 	return key, nil
 }
 
-func readSecret(file string) (string, error) {
+func readSecret(file string) (string, error) { return readFile(file, maxSecretFile) }
+
+func readFile(file string, limit int64) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return readLimited(f, maxSecretFile)
+	return readLimited(f, limit)
 }
 
 func readLimited(r io.Reader, limit int64) (string, error) {

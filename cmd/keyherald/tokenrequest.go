@@ -8,25 +8,28 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/issuer/mint"
 )
 
 type tokenRequestCmd struct {
-	credential
-	SecretFile string        `help:"File with the API key, as printed by secret add, to use instead of an access key." placeholder:"FILE" type:"path"`
-	Issuer     string        `help:"URL of the platform's token service." required:"" placeholder:"URL"`
-	Audience   []string      `help:"Audience of the token; may be repeated. Without it, all that the client is registered for." placeholder:"AUD" sep:"none"`
-	Scope      string        `help:"Scope of the token. Without it, all that the client's record grants." placeholder:"SCOPE"`
-	Timeout    time.Duration `help:"How long to wait for the token." default:"15s" placeholder:"DURATION"`
+	requestCredential
+	Issuer   string        `help:"URL of the platform's token service." required:"" placeholder:"URL"`
+	Audience []string      `help:"Audience of the token; may be repeated. Without it, all that the client is registered for." placeholder:"AUD" sep:"none"`
+	Scope    string        `help:"Scope of the token. Without it, all that the client's record grants." placeholder:"SCOPE"`
+	Timeout  time.Duration `help:"How long to wait for the token." default:"15s" placeholder:"DURATION"`
 }
 
 func (c *tokenRequestCmd) Run(ctx context.Context, a *app) error {
-	credential, err := c.credentialOf()
+	credential, err := c.proof(c.Issuer)
 	if err != nil {
 		return err
 	}
-	requester, err := mint.NewRequester(mint.RequesterConfig{Issuer: c.Issuer, Credential: credential})
+	client, err := c.httpClient()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	requester, err := mint.NewRequester(mint.RequesterConfig{Issuer: c.Issuer, Credential: credential, HTTP: client})
 	if err != nil {
 		return err
 	}
@@ -70,27 +73,4 @@ func requestPatiently(ctx context.Context, a *app, requester *mint.Requester, re
 func unavailable(err error) bool {
 	var refused *mint.OAuthError
 	return errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable || errors.Is(err, syscall.ECONNREFUSED)
-}
-
-// credentialOf is the access key or the API key, whichever was given.
-func (c *tokenRequestCmd) credentialOf() (mint.Credential, error) {
-	if c.SecretFile == "" {
-		key, err := c.accessKey()
-		if err != nil {
-			return nil, err
-		}
-		return mint.FromAccessKey(key, c.Issuer)
-	}
-	if c.KeyFile != "" {
-		return nil, usage("both --key-file and --secret-file are given: use one")
-	}
-	text, err := readSecret(c.SecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the API key: %w", err)
-	}
-	key, err := events.ParseAPIKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("file %s: %w", c.SecretFile, err)
-	}
-	return mint.APIKey(key), nil
 }

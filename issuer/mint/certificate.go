@@ -2,8 +2,10 @@ package mint
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/keyherald/keyherald/events"
 )
@@ -17,7 +19,12 @@ func Certificate(client events.Name) Credential { return certificate(client) }
 
 type certificate events.Name
 
-func (c certificate) check(string) error { return checkClient(events.Name(c)) }
+func (c certificate) check(issuer string) error {
+	if !strings.HasPrefix(issuer, "https:") {
+		return errors.New("a certificate proves nothing over plain http: the issuer's URL must be https")
+	}
+	return checkClient(events.Name(c))
+}
 
 func (c certificate) authenticate(_ context.Context, _ string, form url.Values, _ http.Header) error {
 	form.Set("client_id", string(c))

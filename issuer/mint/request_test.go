@@ -217,6 +217,10 @@ func TestARequesterThatCannotBeRightIsRefused(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	plain := RequesterConfig{Issuer: "http://127.0.0.1:8080", Credential: Certificate("orders")}
+	if _, err := NewRequester(plain); err == nil {
+		t.Error("a certificate over plain http: no error")
+	}
 	other := RequesterConfig{Issuer: "https://auth.example.com"}
 	for name, credential := range map[string]Credential{
 		"a minter for another issuer":                goldenMinter(t),
