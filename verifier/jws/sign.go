@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 )
 
 // Sign makes a token of claims, the JSON text of an object, which stands in the token exactly as given. The header has
 // alg, kid and, if Type is not empty, typ, in this order; Ignored is not written. The key may be anywhere, a KMS or an HSM too:
-// only its Sign and Public methods are used. What [Parse] would refuse is not signed.
+// only its Sign and Public methods are used. What [Parse] would refuse is not signed. Who signs many tokens with one header
+// has a [Signer].
 func Sign(header Header, claims []byte, key crypto.Signer) (string, error) {
 	head := header.appendJSON(make([]byte, 0, 128))
 	if err := check(head, claims); err != nil {
@@ -31,15 +33,20 @@ func Sign(header Header, claims []byte, key crypto.Signer) (string, error) {
 
 // check has the header and the claims read as any reader of the token will do.
 func check(header, claims []byte) error {
-	if len(header) > MaxHeader {
-		return refuse(ReasonSize, "header is longer than 1024 bytes")
-	}
 	text := texts{room: len(header) + len(claims)}
-	if _, err := readHeader(header, &text); err != nil {
+	if err := checkHeader(header, &text); err != nil {
 		return err
 	}
 	var c Claims
 	return c.read(claims, &text, nil)
+}
+
+func checkHeader(header []byte, text *texts) error {
+	if len(header) > MaxHeader {
+		return refuse(ReasonSize, "header is longer than 1024 bytes")
+	}
+	_, err := readHeader(header, text)
+	return err
 }
 
 // signCompact signs any payload, with the header as given.
@@ -47,22 +54,33 @@ func signCompact(alg Algorithm, header, payload []byte, key crypto.Signer) (stri
 	if key == nil || !alg.Fits(key.Public()) {
 		return "", refuseKey()
 	}
+	token, err := appendSigned(nil, base64.RawURLEncoding.EncodeToString(header), payload, signWith(alg, key))
+	return string(token), err
+}
+
+// signWith returns the function that signs with key, which fits alg.
+func signWith(alg Algorithm, key crypto.Signer) func(signingInput []byte) ([]byte, error) {
+	return func(signingInput []byte) ([]byte, error) { return sign(alg, key, signingInput) }
+}
+
+// appendSigned appends a token of any payload, with a header that is encoded already.
+func appendSigned(dst []byte, header string, payload []byte, sign func(signingInput []byte) ([]byte, error)) ([]byte, error) {
 	const roomForSignature = 1 + 86 // of Ed25519 and ES256; those of RSA are longer
-	size := base64.RawURLEncoding.EncodedLen(len(header)) + 1 + base64.RawURLEncoding.EncodedLen(len(payload))
-	token := make([]byte, 0, size+roomForSignature)
-	token = base64.RawURLEncoding.AppendEncode(token, header)
-	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, payload)
-	signature, err := sign(alg, key, token)
+	dst = slices.Grow(dst, len(header)+1+base64.RawURLEncoding.EncodedLen(len(payload))+roomForSignature)
+	from := len(dst)
+	dst = append(dst, header...)
+	dst = append(dst, '.')
+	dst = base64.RawURLEncoding.AppendEncode(dst, payload)
+	signature, err := sign(dst[from:])
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, signature)
-	if len(token) > MaxToken {
-		return "", refuse(ReasonSize, "would be longer than 8192 bytes")
+	dst = append(dst, '.')
+	dst = base64.RawURLEncoding.AppendEncode(dst, signature)
+	if len(dst)-from > MaxToken {
+		return nil, refuse(ReasonSize, "would be longer than 8192 bytes")
 	}
-	return string(token), nil
+	return dst, nil
 }
 
 func sign(alg Algorithm, key crypto.Signer, signingInput []byte) ([]byte, error) {
