@@ -40,7 +40,8 @@ func NewAPIKey(client Name) APIKey {
 	var bits [apiKeyBits / 8]byte
 	_, _ = rand.Read(bits[:]) // never fails
 	text := apiKeyPrefix + string(client) + "_" + base62Digits(new(big.Int).SetBytes(bits[:]), apiKeySecret) + "_"
-	return APIKey{Client: client, text: text + checksum(text)}
+	sum := checksum(text)
+	return APIKey{Client: client, text: text + string(sum[:])}
 }
 
 // All that is said of a text that is none: a part of it may be secret.
@@ -59,17 +60,32 @@ func ParseAPIKey(text string) (APIKey, error) {
 	client, tail := rest[:len(rest)-apiKeyTail], rest[len(rest)-apiKeyTail:]
 	name, err := ParseName(client)
 	secret, sum := tail[1:1+apiKeySecret], tail[2+apiKeySecret:]
-	if err != nil || tail[0] != '_' || tail[1+apiKeySecret] != '_' || strings.Trim(secret+sum, base62) != "" {
+	if err != nil || tail[0] != '_' || tail[1+apiKeySecret] != '_' || !isBase62(secret) || !isBase62(sum) {
 		return APIKey{}, errAPIKey
 	}
-	if checksum(text[:len(text)-apiKeyChecksum]) != sum {
+	if want := checksum(text[:len(text)-apiKeyChecksum]); string(want[:]) != sum {
 		return APIKey{}, errAPIKeyChecksum
 	}
 	return APIKey{Client: name, text: text}, nil
 }
 
-func checksum(text string) string {
-	return base62Digits(big.NewInt(int64(crc32.ChecksumIEEE([]byte(text)))), apiKeyChecksum)
+func checksum(text string) (digits [apiKeyChecksum]byte) {
+	n := crc32.ChecksumIEEE([]byte(text))
+	for i := range digits {
+		digits[apiKeyChecksum-1-i] = base62[n%62]
+		n /= 62
+	}
+	return digits
+}
+
+// isBase62 reports whether s has no other characters than base62's.
+func isBase62(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
 }
 
 // base62Digits writes n with the given number of digits. Every number has one text, so that nothing of what is random gets lost.

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math/big"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -156,6 +157,16 @@ func TestAPIKeyDoesNotPrintItsSecret(t *testing.T) {
 	}
 	if _, err := json.Marshal(struct{ K any }{key}); err == nil {
 		t.Error("an API key was encoded as JSON")
+	}
+}
+
+func TestAChecksumIsABase62NumberOfSixDigits(t *testing.T) {
+	for i := range 10_000 {
+		text := strconv.Itoa(i)
+		want := base62Digits(big.NewInt(int64(crc32.ChecksumIEEE([]byte(text)))), apiKeyChecksum)
+		if got := checksum(text); string(got[:]) != want {
+			t.Fatalf("checksum of %s is %s, want %s", text, got, want)
+		}
 	}
 }
 

@@ -14,12 +14,12 @@ var refused = map[string]string{endpointToken: "token refused", endpointIntrospe
 
 // logRefusal writes the audit line of a request that did not get what it asked for. Of what the caller sent it has only names that are
 // well-formed, never a credential. A client that has not proved itself is called claimed_client.
-func logRefusal(log zerolog.Logger, endpoint string, answer *oauthError, err error) {
+func (n *Node) logRefusal(c *call, answer *oauthError, err error) {
 	level := zerolog.InfoLevel
 	if answer.status >= http.StatusInternalServerError {
 		level = zerolog.WarnLevel
 	}
-	line := log.WithLevel(level).Str("error", answer.Code).Str("reason", answer.logged())
+	line := n.cfg.Logger.WithLevel(level).Str("address", c.address).Str("error", answer.Code).Str("reason", answer.logged())
 	var known *refusal
 	var auth *clientauth.Error
 	switch {
@@ -28,5 +28,5 @@ func logRefusal(log zerolog.Logger, endpoint string, answer *oauthError, err err
 	case errors.As(err, &auth):
 		line = line.Str("claimed_client", string(auth.Claimed)).Str("method", auth.Method)
 	}
-	line.Msg(refused[endpoint])
+	line.Msg(refused[c.endpoint])
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/keyherald/keyherald/issuer/clientauth"
 )
 
@@ -15,7 +13,6 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	address string // where it comes from
-	audit   zerolog.Logger
 
 	// For metrics: one of few words each.
 	endpoint string
@@ -29,11 +26,10 @@ func (n *Node) endpoint(name string, answer func(*call) error) http.HandlerFunc 
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		// RFC 6749 §5.1 asks for both.
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Pragma", "no-cache")
-		address := remoteHost(r)
-		c := &call{w: w, r: r, address: address, endpoint: name, audit: n.cfg.Logger.With().Str("address", address).Logger()}
-		err := n.checkAddress(address, began)
+		header := w.Header()
+		header["Cache-Control"], header["Pragma"] = []string{"no-store"}, []string{"no-cache"}
+		c := &call{w: w, r: r, address: remoteHost(r), endpoint: name}
+		err := n.checkAddress(c.address, began)
 		if err == nil {
 			err = answer(c)
 		}
@@ -66,7 +62,7 @@ func (n *Node) refuse(c *call, err error) *oauthError {
 		c.method = auth.Method
 		answer = n.countFailure(c.address, auth, answer, time.Now())
 	}
-	logRefusal(c.audit, c.endpoint, answer, err)
+	n.logRefusal(c, answer, err)
 	answer.write(c.w, n.cfg.Issuer)
 	return answer
 }

@@ -49,6 +49,10 @@ const (
 	defaultStaleness = time.Hour
 	// maxBody is the size of a token request's body, in bytes: an assertion has 8 KiB, audiences and scope at most 20.
 	maxBody = 64<<10 - 1
+	// usualBody is the size of the bodies for which there is memory before they arrive, in bytes. Others get it as they come.
+	usualBody = 4 << 10
+	// maxParams is the number of parameters in a form: no more are known than a token has audiences, and a few.
+	maxParams = 64
 	// retryAfter is what a client is told to wait when the node cannot answer.
 	retryAfter = 5 * time.Second
 	// jwksMaxAge is how long others may keep a list of keys. A revocation reaches them that late: they should follow

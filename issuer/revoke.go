@@ -56,7 +56,7 @@ func (n *Node) end(c *call, q *tokenQuery) error {
 		answer.Description = "the token may not be revoked yet: try again"
 		return &refusal{q.caller, answer}
 	}
-	c.audit.Info().Str("client", string(q.caller.Name)).Str("method", q.caller.Method).Str("credential", q.caller.Credential).
+	n.cfg.Logger.Info().Str("address", c.address).Str("client", string(q.caller.Name)).Str("method", q.caller.Method).Str("credential", q.caller.Credential).
 		Str("iss", claims.Issuer).Str("jti", claims.ID).Int64("exp", claims.Expiry).Msg("token revoked")
 	return nil
 }

@@ -45,6 +45,11 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 		http.Error(w, "the answer could not be written", http.StatusInternalServerError)
 		return
 	}
+	writeBody(w, status, body)
+}
+
+// writeBody writes an answer that is JSON text already.
+func writeBody(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(body)

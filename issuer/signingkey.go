@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/verifier/jws"
 )
 
 // signingKey is a key that this node has made for itself. Its private half is within a function and nowhere else, so that
@@ -18,6 +19,7 @@ type signingKey struct {
 	kid    events.KeyID
 	public crypto.PublicKey
 	sign   func(message []byte) []byte
+	tokens *jws.Signer // signs access tokens with it
 
 	mu      sync.Mutex
 	retired bool  // it signs no more
@@ -42,7 +44,11 @@ func hide(private ed25519.PrivateKey) (*signingKey, error) {
 		return nil, fmt.Errorf("make signing key: %w", err)
 	}
 	sign := func(message []byte) []byte { return ed25519.Sign(private, message) }
-	return &signingKey{kid: events.KeyID(thumbprint), public: public, sign: sign}, nil
+	k := &signingKey{kid: events.KeyID(thumbprint), public: public, sign: sign}
+	if k.tokens, err = jws.NewSigner(jws.Header{Algorithm: jws.EdDSA, KeyID: thumbprint, Type: "at+jwt"}, k); err != nil {
+		return nil, fmt.Errorf("make signing key: %w", err)
+	}
+	return k, nil
 }
 
 // Public returns the public half.

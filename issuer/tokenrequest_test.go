@@ -3,10 +3,15 @@ package issuer
 import (
 	"bytes"
 	"errors"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 )
 
@@ -197,4 +202,72 @@ func TestASecondContentTypeIsRefused(t *testing.T) {
 	if _, err := parseTokenRequest(httptest.NewRecorder(), r, true); !errors.As(err, &answer) || answer.Code != "invalid_request" {
 		t.Errorf("error %v, want invalid_request", err)
 	}
+}
+
+var formSeeds = []string{
+	"", "&", "=", "a", "a=", "=a", "a=b", "a=b&c=d", "a=b&a=c", "a&a", "resource=x&resource=y&scope=z&resource=w", "a=b=c", "a=%20+%2B", "%61=b", "+=+",
+	"a=%", "a=%zz", "%=a", "a;b=c", "a=b;c", "a=%3b", "&&a=b&&", "a=\x00\xff", "a=b&" + "c=d&e=f&g=h&i=j&k=l&m=n&o=p&q=r",
+	strings.Repeat("a=b&", maxParams-1), strings.Repeat("a=b&", maxParams), strings.Repeat("&", maxBody),
+}
+
+// FuzzForm compares what reads forms here with url.ParseQuery, which differs in how many parameters there may be.
+func FuzzForm(f *testing.F) {
+	for _, seed := range formSeeds {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		got := url.Values{}
+		err := readForm(got, []byte(body))
+		want, wantErr := url.ParseQuery(body)
+		if strings.Count(body, "&") >= maxParams {
+			if err == nil {
+				t.Fatalf("%q has too many parameters, and was read", body)
+			}
+			return
+		}
+		if (err == nil) != (wantErr == nil) || err == nil && !maps.EqualFunc(got, want, slices.Equal) {
+			t.Fatalf("%q was read as %q (%v), want %q (%v)", body, got, err, want, wantErr)
+		}
+	})
+}
+
+func TestI1_AFormOfTooManyParametersIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startReady(t)
+		good := "grant_type=client_credentials&client_secret=" + f.apiKey.Reveal()
+		for extra, want := range map[int]int{0: 200, maxParams - 2: 200, maxParams - 1: 400, maxBody/2 - len(good): 400} {
+			a := f.token(request("POST", "/oauth/token", form, good+strings.Repeat("&", extra)))
+			if a.status != want {
+				t.Errorf("%d parameters: status %d (%s), want %d", extra+2, a.status, a.Description, want)
+			}
+		}
+	})
+}
+
+func TestI1_ABodyMayComeInPiecesOrEndEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startReady(t)
+		good := "grant_type=client_credentials&client_secret=" + f.apiKey.Reveal()
+		for name, test := range map[string]struct {
+			body   string
+			length int64
+			want   int
+		}{
+			"a body of unknown length":                {good, -1, 200},
+			"a body of unknown length over the limit": {good + "&x=" + strings.Repeat("y", maxBody), -1, 413},
+			"more memory than bodies get at once":     {good + "&x=" + strings.Repeat("y", usualBody), int64(len(good)) + 3 + usualBody, 200},
+			"a body that ends early":                  {good[:20], int64(len(good)), 400},
+			"a long body that ends early":             {good, usualBody + 1, 400},
+		} {
+			r := request("POST", "/oauth/token", form, "")
+			r.ContentLength = test.length
+			r.Body = io.NopCloser(iotest.OneByteReader(strings.NewReader(test.body)))
+			if test.length > int64(len(test.body)) { // as net/http has it
+				r.Body = io.NopCloser(io.MultiReader(strings.NewReader(test.body), iotest.ErrReader(io.ErrUnexpectedEOF)))
+			}
+			if a := f.token(r); a.status != test.want {
+				t.Errorf("%s: status %d (%s), want %d", name, a.status, a.Description, test.want)
+			}
+		}
+	})
 }

@@ -1,4 +1,4 @@
-// Package claims writes the claims of a token as JSON text, its members in the order of the calls.
+// Package claims writes the claims of a token, and the answer that has it, as JSON text, its members in the order of the calls.
 //
 // The order is part of what SDKs of others pin byte for byte, and a text that is assembled costs less than one that
 // is marshalled. It is for tokens that we make: what is written must have been validated before.
@@ -25,6 +25,13 @@ func (b *Builder) Grow(n int) { b.buf = make([]byte, 0, n) }
 func (b *Builder) String(name, value string) {
 	b.name(name)
 	b.buf = appendString(b.buf, value)
+}
+
+// Text adds a claim that is a string of which every byte stands in JSON as it is, such as a token.
+func (b *Builder) Text(name string, value []byte) {
+	b.name(name)
+	b.buf = append(append(b.buf, '"'), value...)
+	b.buf = append(b.buf, '"')
 }
 
 // Int adds a claim that is an integer.

@@ -22,6 +22,10 @@ func TestClaimsStandInTheOrderOfTheCalls(t *testing.T) {
 		}, `{"sub":"x","iat":1650000000,"iss":"y"}`},
 		{"a text that could break out is escaped", func(b *Builder) { b.String("scope", "a\",\"admin\":\"\\\n") },
 			`{"scope":"a\",\"admin\":\"\\\n"}`},
+		{"a token stands as it is", func(b *Builder) {
+			b.Text("access_token", []byte("e30.e30.-_"))
+			b.Int("expires_in", 900)
+		}, `{"access_token":"e30.e30.-_","expires_in":900}`},
 		{"markup stays readable", func(b *Builder) { b.String("aud", "https://a?x=<1>&y=ü") }, `{"aud":"https://a?x=<1>&y=ü"}`},
 	}
 	for _, test := range tests {
