@@ -139,7 +139,7 @@
 //	             one subject of certificates of an accepted authority (RFC 8705 §2.1.2): {"san_dns":"…"}, {"san_uri":"…"},
 //	             {"san_ip":"…"}, {"san_email":"…"} or {"subject_dn":"…"} (RFC 4514 text, compared byte by byte)
 //	federated    up to 16 of {"issuer":name,"sub":text,"aud":text}: whoever has an assertion of that external issuer for that
-//	             subject and audience is the client. sub is exact, or a prefix of at least one character before a * at its end
+//	             subject and that audience alone is the client. sub is exact, or a prefix of at least one character before a * at its end
 //
 // # USAGE
 //

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"slices"
@@ -223,7 +224,7 @@ func (r *replays) Use(_ context.Context, client events.Name, jti string, exp tim
 // encodeKey is the record of an Ed25519 key.
 func encodeKey(t testing.TB, kid events.KeyID, key events.Key) string {
 	t.Helper()
-	key.Algorithm = events.EdDSA
+	key.Algorithm = cmp.Or(key.Algorithm, events.EdDSA)
 	value, err := key.Encode(kid)
 	if err != nil {
 		t.Fatal(err)

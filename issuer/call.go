@@ -43,15 +43,21 @@ func (n *Node) endpoint(name string, answer func(*call) error) http.HandlerFunc 
 
 // authenticate returns the client that the call comes from.
 func (n *Node) authenticate(c *call, r *clientauth.Request) (*clientauth.Client, error) {
-	client, err := n.auth.Authenticate(c.r.Context(), r)
-	if err != nil {
-		return nil, err
+	return n.proved(c)(n.auth.Authenticate(c.r.Context(), r))
+}
+
+// proved notes which client has proved itself, if one has.
+func (n *Node) proved(c *call) func(*clientauth.Client, error) (*clientauth.Client, error) {
+	return func(client *clientauth.Client, err error) (*clientauth.Client, error) {
+		if err != nil {
+			return nil, err
+		}
+		c.method = client.Method
+		if n.cfg.Used != nil {
+			n.cfg.Used(client)
+		}
+		return client, nil
 	}
-	c.method = client.Method
-	if n.cfg.Used != nil {
-		n.cfg.Used(client)
-	}
-	return client, nil
 }
 
 // refuse answers a call with an error, and writes its audit line.

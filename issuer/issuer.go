@@ -24,7 +24,7 @@
 //
 // # Endpoints
 //
-//	POST /oauth/token                              client_credentials (RFC 6749 §4.4), resource (RFC 8707)
+//	POST /oauth/token                              client_credentials (RFC 6749 §4.4), jwt-bearer (RFC 7523 §2.1), resource (RFC 8707)
 //	POST /api/authentication/oauth/tokens          the same for the SDKs of Authress, as JSON too
 //	POST /oauth/introspect                         what a token is worth now (RFC 7662), for its client and its audience
 //	POST /oauth/revoke                             the end of a token, everywhere (RFC 7009)
@@ -102,6 +102,9 @@ type Config struct {
 	// MaxStaleness is how long ago the records may have been confirmed complete for the node to answer. Zero: an hour;
 	// negative: any time.
 	MaxStaleness time.Duration
+	// UnknownKey is told of a kid of an external issuer that an assertion names and that is not in Keys; see
+	// [clientauth.AssertionConfig]. Nil: nobody is told.
+	UnknownKey func(issuer events.Name, kid string)
 	// TokenTTL is the life of an access token, unless the client's record says less. Zero: 15 minutes; at most an hour.
 	TokenTTL time.Duration
 	// KeyRotation is the age at which the signing key is replaced. Zero: a day; at least 10 minutes.
@@ -116,15 +119,15 @@ type Config struct {
 
 // Node is one node of the token service.
 type Node struct {
-	cfg      Config
-	path     string // of the issuer's URL: empty, or with a slash before and none after it
-	auth     *clientauth.Authenticator
-	algs     []string // for client assertions
-	judge    *verifier.Verifier
-	throttle *throttle
-	ring     keyring
-	handler  http.Handler
-	started  atomic.Bool
+	cfg        Config
+	path       string // of the issuer's URL: empty, or with a slash before and none after it
+	auth       *clientauth.Authenticator
+	assertions *clientauth.Assertions
+	judge      *verifier.Verifier
+	throttle   *throttle
+	ring       keyring
+	handler    http.Handler
+	started    atomic.Bool
 }
 
 // New returns a node, which is not ready before [Node.Run] runs.
@@ -141,13 +144,15 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, path: path}
 	n.ring = keyring{keys: cfg.Keys, publish: cfg.Leases, mayMake: n.checkPlatform, rotation: cfg.KeyRotation, log: cfg.Logger}
-	assertion, err := clientauth.NewPrivateKeyJWT(cfg.Issuer, cfg.Keys, cfg.Assertions)
+	n.assertions, err = clientauth.NewAssertions(clientauth.AssertionConfig{
+		Issuer: cfg.Issuer, TokenEndpoint: cfg.Issuer + pathToken, Keys: cfg.Keys, Clients: cfg.Clients, Memory: cfg.Assertions,
+		UnknownKey: cfg.UnknownKey,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	secrets := clientauth.NewSecrets(cfg.Keys, cfg.Clients)
-	n.auth = clientauth.New(secrets.Basic(), secrets.Post(), assertion)
-	n.algs = assertion.Algorithms()
+	n.auth = clientauth.New(secrets.Basic(), secrets.Post(), n.assertions.Method())
 	// It is asked for the audience of each token; without one it would be for nobody but this server.
 	if n.judge, err = verifier.New(verifier.Config{Audience: cfg.Issuer, MaxStaleness: cfg.MaxStaleness}, cfg.Keys); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

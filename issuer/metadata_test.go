@@ -15,7 +15,7 @@ import (
 func TestI19_TheMetadataSayWhatThereIsAndNothingElse(t *testing.T) {
 	f := newFixture(t)
 	const want = `{"issuer":"https://auth.example.com","token_endpoint":"https://auth.example.com/oauth/token",` +
-		`"jwks_uri":"https://auth.example.com/.well-known/jwks.json","grant_types_supported":["client_credentials"],` +
+		`"jwks_uri":"https://auth.example.com/.well-known/jwks.json","grant_types_supported":["client_credentials","urn:ietf:params:oauth:grant-type:jwt-bearer"],` +
 		`"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
 		`"token_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
 		`"introspection_endpoint":"https://auth.example.com/oauth/introspect",` +

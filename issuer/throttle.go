@@ -107,7 +107,7 @@ func (n *Node) checkAddress(address string, now time.Time) error {
 
 // countFailure counts a failed authentication, and returns the answer to it.
 func (n *Node) countFailure(address string, auth *clientauth.Error, answer *oauthError, now time.Time) *oauthError {
-	if auth.Code != clientauth.InvalidClient {
+	if auth.Code != clientauth.InvalidClient && auth.Code != clientauth.InvalidGrant {
 		return answer
 	}
 	wait := n.throttle.failed(address, auth.Claimed, now)

@@ -45,19 +45,16 @@ func (n *Node) answerToken(mayBeJSON bool) func(*call) error {
 
 // token issues a token for a request.
 func (n *Node) token(c *call, r *tokenRequest) (*tokenResponse, error) {
-	switch r.grantType {
-	case "client_credentials":
-	case "":
-		return nil, invalidRequest("grant_type is missing: send grant_type=client_credentials")
-	default:
-		return nil, badRequest(codeUnsupportedGrantType, "grant_type must be client_credentials")
+	prove, err := n.proofFor(r.grantType)
+	if err != nil {
+		return nil, err
 	}
 	c.grant = r.grantType
 	// Before the client's assertion is used up.
 	if err := n.Ready(); err != nil {
 		return nil, unavailable(err.Error())
 	}
-	client, err := n.authenticate(c, &r.auth)
+	client, err := prove(c, r)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +67,23 @@ func (n *Node) token(c *call, r *tokenRequest) (*tokenResponse, error) {
 		Int64("exp", token.exp).Msg("token issued")
 	return &tokenResponse{accessToken: token.text, expiresIn: int64(granted.ttl / time.Second), scope: granted.scope}, nil
 }
+
+// proofFor returns how a client proves itself for a grant. There is no grant of a user's password, and none that an authorization
+// endpoint would begin (RFC 9700 §2.4): machines have no use for them.
+func (n *Node) proofFor(grantType string) (func(*call, *tokenRequest) (*clientauth.Client, error), error) {
+	switch grantType {
+	case grantClientCredentials:
+		return n.clientCredentials, nil
+	case grantJWTBearer:
+		return n.jwtBearer, nil
+	case "":
+		return nil, invalidRequest("grant_type is missing: send grant_type=client_credentials")
+	}
+	return nil, badRequest(codeUnsupportedGrantType, "grant_type must be client_credentials or "+grantJWTBearer)
+}
+
+// grantTypes lists the grants, for the metadata.
+func grantTypes() []string { return []string{grantClientCredentials, grantJWTBearer} }
 
 // grant decides what the client gets, and makes the token.
 func (n *Node) grant(client *clientauth.Client, r *tokenRequest, now time.Time) (*grant, *accessToken, error) {

@@ -62,7 +62,8 @@ func TestI4_OnlyAFailedProofIs401AndItNamesTheSchemeIfAHeaderWasUsed(t *testing.
 			{"another grant", withHeader(basic("orders", f.apiKey.Reveal()), "grant_type2", "x"), 200, "", false},
 			{"password", tokenRequestWith("grant_type", "password", "username", "a", "password", "b"), 400, "unsupported_grant_type", false},
 			{"refresh token", tokenRequestWith("grant_type", "refresh_token"), 400, "unsupported_grant_type", false},
-			{"jwt-bearer", tokenRequestWith("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "unsupported_grant_type", false},
+			{"jwt-bearer without an assertion", tokenRequestWith("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "invalid_request", false},
+			{"jwt-bearer with a bad one", tokenRequestWith("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion", "x"), 400, "invalid_grant", false},
 			{"a grant in capitals", tokenRequestWith("grant_type", "Client_Credentials"), 400, "unsupported_grant_type", false},
 			{"a scope of others", f.withKey("scope", "admin"), 400, "invalid_scope", false},
 		}

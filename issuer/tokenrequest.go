@@ -19,6 +19,7 @@ import (
 type tokenRequest struct {
 	grantType string
 	auth      clientauth.Request
+	assertion string // of the jwt-bearer grant
 	scope     string
 	resource  []string // RFC 8707 §2: may be repeated
 	audience  string   // the same by another name, as many services have it
@@ -34,7 +35,8 @@ const (
 	paramSecret        = "client_secret"
 	paramAssertionType = "client_assertion_type"
 	paramAssertion     = "client_assertion"
-	paramToken         = "token" // of introspection and revocation
+	paramToken         = "token"     // of introspection and revocation
+	paramGrant         = "assertion" // RFC 7521 §4.1
 )
 
 // parseTokenRequest reads a token request. It is one for the SDKs of Authress if it may be JSON.
@@ -48,6 +50,7 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (
 		scope:     params.Get(paramScope),
 		resource:  slices.DeleteFunc(params[paramResource], func(s string) bool { return s == "" }),
 		audience:  params.Get(paramAudience),
+		assertion: params.Get(paramGrant),
 		auth:      authRequest(r, params),
 	}, nil
 }
@@ -142,7 +145,7 @@ func checkQuery(query string) error {
 	if err != nil {
 		return invalidRequest("the URL has a malformed query: send parameters in the body")
 	}
-	for _, name := range []string{paramSecret, paramAssertion, paramToken} {
+	for _, name := range []string{paramSecret, paramAssertion, paramGrant, paramToken} {
 		if params.Has(name) {
 			return invalidRequest("a credential was sent in the URL, and may be in logs now: replace it, and send it in the body")
 		}
@@ -212,7 +215,7 @@ func readJSON(params url.Values, body []byte) error {
 
 func isParam(name string) bool {
 	switch name {
-	case paramGrantType, paramScope, paramResource, paramAudience, paramClientID, paramSecret, paramAssertionType, paramAssertion:
+	case paramGrantType, paramScope, paramResource, paramAudience, paramClientID, paramSecret, paramAssertionType, paramAssertion, paramGrant:
 		return true
 	}
 	return false

@@ -13,17 +13,21 @@ import (
 // BenchmarkRefusal reports x-known: how long it takes to refuse a stranger, as a multiple of how long it takes to refuse a
 // known client with a wrong signature, measured in turns in the same run. Near 1 nobody can tell which clients exist.
 func BenchmarkRefusal(b *testing.B) {
-	w := newWorld(b)
+	w := newWorld(b).federate()
 	registered := w.private
 	w.private = newPrivateKey(b)
 	known := w.assertion(jws.Header{}, claims(nil))
 	unknown := w.assertion(jws.Header{}, claims(map[string]any{"iss": "stranger", "sub": "stranger"}))
+	knownIdentity := w.assertion(jws.Header{}, foreign(nil))
+	unknownIssuer := w.assertion(jws.Header{}, foreign(map[string]any{"iss": "https://stranger.example"}))
 	w.private = registered
 	for _, bench := range []struct {
 		name           string
 		known, unknown *Request
 	}{
 		{"assertion", &Request{AssertionType: AssertionType, Assertion: known}, &Request{AssertionType: AssertionType, Assertion: unknown}},
+		{"federated", &Request{ClientID: "orders", AssertionType: AssertionType, Assertion: knownIdentity},
+			&Request{ClientID: "orders", AssertionType: AssertionType, Assertion: unknownIssuer}},
 		{"API key", &Request{Secret: w.apiKeys["closed"].Reveal()}, &Request{Secret: events.NewAPIKey("stranger").Reveal()}},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

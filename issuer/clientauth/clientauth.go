@@ -4,20 +4,54 @@
 //
 //	client_secret_basic  an API key in the Authorization header (RFC 6749 §2.3.1)
 //	client_secret_post   an API key in the form (RFC 6749 §2.3.1)
-//	private_key_jwt      an assertion, signed with a registered key (RFC 7523 §2.2)
+//	private_key_jwt      an assertion, signed with a registered key (RFC 7523 §2.2), or a federated identity
 //
 // A request has to use exactly one of them. To say who one is, client_id alone, proves nothing and is refused.
+//
+// # Assertions
+//
+// All are checked in the same order: what the text alone shows, then the records, then one signature, then, for those that are used once,
+// the replay memory. What differs:
+//
+//	           private_key_jwt          federated                      jwt-bearer grant
+//	sent as    client_assertion         client_assertion + client_id   assertion
+//	iss        the client               the external issuer            the client
+//	sub        the client               a registered identity          the client
+//	aud        the issuer, alone        the registered one, alone      the issuer or the token endpoint, no other
+//	typ        client-authentication+jwt, JWT or none; federated JOSE, too; the grant only JWT or none
+//	life       5 minutes                max_token_ttl of the issuer    an hour
+//	jti        once, required           not looked at                  once if there; require_jti of the client
+//
+// What aud may be: an assertion that is also for somebody else can be passed on by whoever that is. RFC 7523 §3 would let it be one of
+// several; draft-ietf-oauth-rfc7523bis §4 asks for the issuer identifier as sole value. The aud of a federated
+// identity is registered, because it cannot always be chosen, and it must be the sole value all the same: a Kubernetes
+// token or a JWT-SVID, which may have several, has to be requested for this server alone.
+//
+// # Federated identities
+//
+// A workload that has a token of a third party (a Kubernetes service account, a GitHub Actions job, a JWT-SVID with an iss) sends it with
+// client_id. It is accepted if CLIENTS has that issuer, subject and audience for the client, the issuer's record is active and has the
+// use assertion, and the token is signed with a key of the set; keys are never fetched while a request waits.
+//
+// Such a token is used many times by design, for as long as it lives, and mostly has no jti: it is not remembered. So whoever gets hold
+// of it, here or on its way, is the client until it ends, for max_token_ttl of the issuer's record at most. To end it sooner, disable
+// the issuer or the client, or remove the identity; all of these count at once.
+//
+// A kid that is not in the set is told to [AssertionConfig.UnknownKey], so that the issuer's keys can be looked for; the answer is the
+// same refusal as every other. "Try again" would say that there is such an identity, and would not count as a failed attempt where
+// those are limited; and the client may send the same token again anyway.
 //
 // # What a caller learns
 //
 // What is wrong with the request itself, such as an assertion for somebody else or one that has ended, is said in plain
 // words: it depends on nothing that the caller does not know. All else, such as an unknown client, a disabled one, an unknown,
-// wrong, expired or revoked key, is one message, in the time that one signature or one hash takes, so that nobody can find
-// out which clients and keys exist. The reason is in [Error.Reason], for the log.
+// wrong, expired or revoked key, or an unknown issuer, is one message, in the time that one signature or one hash takes, so that nobody
+// can find out which clients and keys exist. The reason is in [Error.Reason], for the log.
 package clientauth
 
 import (
 	"context"
+	"slices"
 
 	"github.com/keyherald/keyherald/events"
 )
@@ -49,7 +83,7 @@ type Client struct {
 	Name events.Name
 	// Record is the client's record as it was when the credential was checked: active, and of type client.
 	Record *events.Issuer
-	// Method and Credential, the id of the API key or the kid, are for the audit log.
+	// Method and Credential, the id of the API key, the kid, or issuer and sub of a federated identity, are for the audit log.
 	Method     string
 	Credential string
 }
@@ -92,6 +126,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, r *Request) (*Client, 
 	}
 	err.Challenge = len(r.Authorization) > 0
 	return nil, err
+}
+
+// Tried reports whether a request has any client authentication, well or badly: not if it has no more than a client_id.
+func (a *Authenticator) Tried(r *Request) bool {
+	return len(r.Authorization) > 0 || slices.ContainsFunc(a.methods, func(m Method) bool { return m.Presented(r) })
 }
 
 // choose returns the one method that the request uses.

@@ -9,10 +9,11 @@ import (
 // Code is what kind of refusal an [Error] is.
 type Code string
 
-// The codes. The first two are those of RFC 6749 §5.2.
+// The codes. The first three are those of RFC 6749 §5.2.
 const (
 	InvalidRequest Code = "invalid_request"         // the request is not well-formed
 	InvalidClient  Code = "invalid_client"          // the client has not proved itself
+	InvalidGrant   Code = "invalid_grant"           // the assertion of a jwt-bearer grant is not good
 	Unavailable    Code = "temporarily_unavailable" // it could not be decided
 )
 
@@ -23,7 +24,7 @@ type Error struct {
 	Reason      string // for the log
 	// Claimed is who the request says it comes from, if that is a name. Nothing is proved.
 	Claimed events.Name
-	// Method is the name of the method that was tried, or empty.
+	// Method is what was tried, by the name that [Client.Method] would have, or empty.
 	Method string
 	// Challenge says that credentials came in an Authorization header, so that the answer must name the scheme to use
 	// (RFC 6749 §5.2).
@@ -55,6 +56,8 @@ func asError(err error, method string) *Error {
 	if !errors.As(err, &e) {
 		e = &Error{Code: Unavailable, Description: "client authentication could not be decided: try again later", Reason: err.Error(), err: err}
 	}
-	e.Method = method
+	if e.Method == "" {
+		e.Method = method
+	}
 	return e
 }

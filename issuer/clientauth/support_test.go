@@ -18,16 +18,22 @@ const testIssuer = "https://auth.example.com"
 
 // world has the records that clients are checked against: orders is active, closed is disabled, github is no client.
 type world struct {
-	t       testing.TB
-	set     *events.Set
-	clients *events.Clients
-	memory  *memory
-	auth    *Authenticator
-	private ed25519.PrivateKey // registered as k1 of orders and of closed
-	apiKeys map[events.Name]events.APIKey
+	t          testing.TB
+	set        *events.Set
+	clients    *events.Clients
+	memory     *memory
+	auth       *Authenticator
+	unknown    []string // kids that UnknownKey was told of, after their issuer
+	assertions *Assertions
+	private    ed25519.PrivateKey // registered as k1 of orders and of closed
+	apiKeys    map[events.Name]events.APIKey
 }
 
 func (w *world) Keys() *events.Set { return w.set }
+
+func (w *world) noteUnknown(issuer events.Name, kid string) {
+	w.unknown = append(w.unknown, string(issuer)+" "+kid)
+}
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
@@ -42,12 +48,14 @@ func newWorld(t testing.TB) *world {
 		w.apiKeys[name] = events.NewAPIKey(name)
 		w.secrets(name, events.Secret{ID: "s1", SHA256: w.apiKeys[name].Hash()})
 	}
-	assertion, err := NewPrivateKeyJWT(testIssuer, w, w.memory)
+	var err error
+	w.assertions, err = NewAssertions(AssertionConfig{Issuer: testIssuer, TokenEndpoint: testIssuer + "/oauth/token", Keys: w, Clients: w.clients,
+		Memory: w.memory, UnknownKey: w.noteUnknown})
 	if err != nil {
 		t.Fatal(err)
 	}
 	secrets := NewSecrets(w, w.clients)
-	w.auth = New(secrets.Basic(), secrets.Post(), assertion)
+	w.auth = New(secrets.Basic(), secrets.Post(), w.assertions.Method())
 	return w
 }
 
