@@ -46,17 +46,18 @@ func validateFederated(list []Federated) error {
 		return fmt.Errorf("more than %d federated identities", MaxSecrets)
 	}
 	for i, f := range list {
-		if err := f.validate(); err != nil {
+		if err := f.Validate(); err != nil {
 			return fmt.Errorf("federated identity %d: %w", i+1, err)
 		}
-		if slices.ContainsFunc(list[:i], f.same) {
+		if slices.ContainsFunc(list[:i], f.Same) {
 			return fmt.Errorf("federated identity %d is there twice", i+1)
 		}
 	}
 	return nil
 }
 
-func (f Federated) validate() error {
+// Validate checks the identity. It is applied to what is read and to what is about to be written.
+func (f Federated) Validate() error {
 	if _, err := ParseName(string(f.Issuer)); err != nil {
 		return fmt.Errorf("issuer: %w", err)
 	}
@@ -75,7 +76,8 @@ func (f Federated) validate() error {
 	return nil
 }
 
-func (f Federated) same(other Federated) bool {
+// Same reports whether both say the same, whatever else newer versions have put into them.
+func (f Federated) Same(other Federated) bool {
 	return f.Issuer == other.Issuer && f.Subject == other.Subject && f.Audience == other.Audience
 }
 

@@ -45,8 +45,11 @@ const (
 type line struct {
 	issuer   events.Name
 	kid      events.KeyID
-	secret   string // id of an API key
-	token    string // name of a token revocation
+	secret   string      // id of an API key
+	token    string      // name of a token revocation
+	external events.Name // of a federated identity: the external issuer
+	subject  string
+	audience string
 	ended    []string
 	revision uint64
 	outcome  string // empty: done, or what the error says
@@ -68,6 +71,7 @@ func (r *Registry) audited(caller Caller, op string, l line, run func(*line) err
 	e := r.log.Info().Str("op", op).Str("caller", caller.Name)
 	for _, field := range []struct{ name, value string }{
 		{"issuer", string(l.issuer)}, {"kid", string(l.kid)}, {"secret", l.secret}, {"token", l.token},
+		{"external", string(l.external)}, {"sub", l.subject}, {"aud", l.audience},
 	} {
 		if field.value != "" {
 			e = e.Str(field.name, field.value)

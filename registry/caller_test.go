@@ -58,6 +58,13 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 		func(ctx context.Context, by registry.Caller) error { return last(r.DisableIssuer(ctx, by, "github")) },
 		func(ctx context.Context, by registry.Caller) error { return last(r.EnableIssuer(ctx, by, "github")) },
 		func(ctx context.Context, by registry.Caller) error {
+			return last(r.AddFederated(ctx, by, "orders", mainBranch))
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return r.RemoveFederated(ctx, by, "orders", mainBranch)
+		},
+		func(ctx context.Context, by registry.Caller) error { return r.RequireJTI(ctx, by, "orders", true) },
+		func(ctx context.Context, by registry.Caller) error {
 			return last(r.RevokeToken(ctx, by, events.TokenByID("a", "b"), now.Add(time.Hour), ""))
 		},
 	}
@@ -85,6 +92,9 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		{"op": "issuer add", "issuer": "github"},
 		{"op": "issuer disable", "issuer": "github"},
 		{"op": "issuer enable", "issuer": "github"},
+		{"op": "federation add", "issuer": "orders", "external": "github", "sub": mainBranch.Subject, "aud": mainBranch.Audience},
+		{"op": "federation remove", "issuer": "orders", "external": "github", "sub": mainBranch.Subject, "aud": mainBranch.Audience},
+		{"op": "client update", "issuer": "orders"},
 		{"op": "token revoke", "token": events.TokenByID("a", "b").String()},
 	}
 	lines := strings.Split(strings.TrimSpace(w.audit.text()), "\n")
@@ -199,7 +209,9 @@ func TestWithoutNATSEveryOperationFails(t *testing.T) {
 	_, issuers := w.Issuers(ctx)
 	_, keys := w.Keys(ctx, "orders")
 	_, secrets := w.Secrets(ctx, "orders")
-	for _, err := range []error{clients, client, issuers, keys, secrets} {
+	_, federated := w.Federated(ctx, "orders")
+	_, requires := w.RequiresJTI(ctx, "orders")
+	for _, err := range []error{clients, client, issuers, keys, secrets, federated, requires} {
 		if !errors.Is(err, bus.ErrUnreachable) {
 			t.Errorf("error of a read is %v", err)
 		}

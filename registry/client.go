@@ -102,7 +102,7 @@ func (r *Registry) checkUnused(ctx context.Context, name events.Name) error {
 	case err != nil:
 		return err
 	case !e.Deleted:
-		return refuse(ErrExists, "there are API keys under the name %s already, which would be accepted with it: choose another name, or remove them with nats kv del CLIENTS %s", name, name)
+		return refuse(ErrExists, "there are credentials under the name %s already, which would be accepted with it: choose another name, or remove them with nats kv del CLIENTS %s", name, name)
 	}
 	return nil
 }

@@ -160,7 +160,7 @@ func TestANameWithSomethingUnderItIsRefused(t *testing.T) {
 	w.server.Delete(bus.Keys, "key.early.k1")
 	w.server.Write(bus.Clients, "early", `{"secrets":[]}`)
 	_, err = w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{})
-	wantError(t, err, registry.ErrExists, "API keys under the name early", "nats kv del CLIENTS early")
+	wantError(t, err, registry.ErrExists, "credentials under the name early", "nats kv del CLIENTS early")
 
 	w.server.Delete(bus.Clients, "early")
 	w.server.Write(bus.Keys, "revoked.early.k1", `{}`)

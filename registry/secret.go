@@ -2,12 +2,10 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
-	"github.com/keyherald/keyherald/events/bus"
 )
 
 // NewSecret is an API key that was made.
@@ -40,7 +38,7 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 		}
 		secret = NewSecret{ID: randomText(secretIDLength, alphanumeric), Key: events.NewAPIKey(name), Expires: expires}
 		l.secret = secret.ID
-		secret.Revision, err = r.updateSecrets(ctx, caller, name, func(c *events.Client) error {
+		secret.Revision, err = r.updateCredentials(ctx, caller, name, func(c *events.Client) error {
 			c.Secrets = slices.DeleteFunc(c.Secrets, func(s events.Secret) bool { return s.Expires != 0 && s.Expires <= now })
 			if len(c.Secrets) >= events.MaxSecrets {
 				return refuse(ErrTooManySecrets, "client %s has %d API keys already: revoke one that is not in use", name, len(c.Secrets))
@@ -63,7 +61,7 @@ func (r *Registry) RevokeSecret(ctx context.Context, caller Caller, name events.
 		if err := checkName(name); err != nil {
 			return err
 		}
-		l.revision, err = r.updateSecrets(ctx, caller, name, func(c *events.Client) error {
+		l.revision, err = r.updateCredentials(ctx, caller, name, func(c *events.Client) error {
 			before := len(c.Secrets)
 			c.Secrets = slices.DeleteFunc(c.Secrets, func(s events.Secret) bool { return s.ID == id })
 			if len(c.Secrets) == before {
@@ -77,47 +75,9 @@ func (r *Registry) RevokeSecret(ctx context.Context, caller Caller, name events.
 
 // Secrets returns what is kept of a client's API keys.
 func (r *Registry) Secrets(ctx context.Context, name events.Name) ([]events.Secret, error) {
-	if _, err := r.Client(ctx, name); err != nil {
-		return nil, err
-	}
-	e, err := r.store.Get(ctx, bus.Clients, string(name))
-	if err != nil && !errors.Is(err, bus.ErrNotFound) {
-		return nil, err
-	}
-	c, err := clientRecord(name, e)
+	c, err := r.credentials(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return c.Secrets, nil
-}
-
-// updateSecrets changes how a client may authenticate.
-func (r *Registry) updateSecrets(ctx context.Context, caller Caller, name events.Name, change func(*events.Client) error) (uint64, error) {
-	return r.store.Update(ctx, bus.Clients, string(name), caller.Name, func(e events.Entry) (bus.Decision, error) {
-		c, err := clientRecord(name, e)
-		if err != nil {
-			return bus.Decision{}, err
-		}
-		if err := change(c); err != nil {
-			return bus.Decision{}, err
-		}
-		value, err := c.Encode()
-		if err != nil {
-			return bus.Decision{}, refuse(ErrInvalid, "API keys of client %s: %w", name, err)
-		}
-		return bus.Decision{Value: value}, nil
-	})
-}
-
-// clientRecord reads the last message on a client's name in CLIENTS; none, and a marker, mean that it has nothing there. A malformed
-// one is for a person to put right: what counts is an earlier one, and nobody here knows which.
-func clientRecord(name events.Name, e events.Entry) (*events.Client, error) {
-	if e.Revision == 0 || e.Deleted {
-		return new(events.Client), nil
-	}
-	c, err := events.ParseClient(e.Value)
-	if err != nil {
-		return nil, refuse(ErrInvalid, "record %s of CLIENTS is malformed (revision %d, by %s): %w: find the last good one with nats kv history CLIENTS %s and put it again; to refuse the client meanwhile, disable it", name, e.Revision, by(e), err, name)
-	}
-	return c, nil
 }
