@@ -19,15 +19,16 @@ type cli struct {
 	LogLevel string           `group:"global" help:"What to log on standard error: debug, info, warn, error or off. Default: info for serve, error for all others." enum:",debug,info,warn,error,off" default:"" placeholder:"LEVEL"`
 	Version  kong.VersionFlag `group:"global" help:"Print the version." env:"-"`
 
-	Serve  serveCmd  `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
-	Client clientCmd `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
-	Issuer issuerCmd `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, disable, enable."`
-	Key    keyCmd    `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
-	Secret secretCmd `cmd:"" help:"API keys of clients: add, list, revoke."`
-	Token  tokenCmd  `cmd:"" help:"Tokens: mint offline, request online, verify, revoke, decode."`
-	Watch  watchCmd  `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
-	Status statusCmd `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
-	Demo   demoCmd   `cmd:"" help:"Tell the whole story in one process, with timings."`
+	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
+	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
+	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, disable, enable."`
+	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
+	Secret     secretCmd     `cmd:"" help:"API keys of clients: add, list, revoke."`
+	Federation federationCmd `cmd:"" help:"Identities that external issuers vouch for: add, list, remove."`
+	Token      tokenCmd      `cmd:"" help:"Tokens: mint offline, request online, assert, verify, revoke, decode."`
+	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
+	Status     statusCmd     `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
+	Demo       demoCmd       `cmd:"" help:"Tell the whole story in one process, with timings."`
 }
 
 // stdio is what a process reads and writes.

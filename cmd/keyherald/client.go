@@ -82,7 +82,8 @@ type clientReport struct {
 	Offline     bool          `json:"offline"`
 	MaxTokenTTL int64         `json:"max_token_ttl"` // seconds
 	NotBefore   int64         `json:"not_before,omitempty"`
-	Keys        int           `json:"keys"` // active or retiring
+	Keys        int           `json:"keys"`                  // active or retiring
+	RequireJTI  bool          `json:"require_jti,omitempty"` // in client show only
 	Revision    uint64        `json:"revision"`
 }
 
@@ -136,14 +137,19 @@ func (c *clientShowCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return printJSON(a.out, report(o.keys.Keys(), e, time.Now()))
+		r := report(o.keys.Keys(), e, time.Now())
+		if r.RequireJTI, err = o.RequiresJTI(ctx, c.Name); err != nil {
+			return err
+		}
+		return printJSON(a.out, r)
 	})
 }
 
 type clientUpdateCmd struct {
 	reach
 	grants
-	Name events.Name `arg:"" help:"Name of the client."`
+	RequireJTI *bool       `name:"require-jti" help:"Whether the assertions that it sends as a grant must have a jti, and so are used once." negatable:""`
+	Name       events.Name `arg:"" help:"Name of the client."`
 }
 
 func (c *clientUpdateCmd) Run(ctx context.Context, a *app) error {
@@ -159,6 +165,15 @@ func (c *clientUpdateCmd) Run(ctx context.Context, a *app) error {
 		update.Resource = &c.Resource
 	}
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
+		if c.RequireJTI != nil {
+			if err := o.RequireJTI(ctx, a.caller, c.Name, *c.RequireJTI); err != nil {
+				return err
+			}
+			if update == (registry.ClientUpdate{}) {
+				fmt.Fprintf(a.err, "updated client %s\n", c.Name)
+				return nil
+			}
+		}
 		client, err := o.UpdateClient(ctx, a.caller, c.Name, update)
 		if err != nil {
 			return err

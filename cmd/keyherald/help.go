@@ -29,10 +29,12 @@ var examples = map[string]string{
 	"serve": `
 		keyherald serve --data d --http 127.0.0.1:8080 --nats-listen 127.0.0.1:4222
 		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com`,
-	"client create":  `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
-	"client list":    `keyherald client list --json`,
-	"client show":    `keyherald client show orders`,
-	"client update":  `keyherald client update orders --audience https://billing --audience https://stock --no-offline`,
+	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
+	"client list":   `keyherald client list --json`,
+	"client show":   `keyherald client show orders`,
+	"client update": `
+		keyherald client update orders --audience https://billing --audience https://stock --no-offline
+		keyherald client update orders --require-jti`,
 	"client disable": `keyherald client disable orders`,
 	"client enable":  `keyherald client enable orders`,
 	"issuer add":     `keyherald issuer add login --iss https://login.example.com --use access_token --audience https://billing`,
@@ -46,18 +48,24 @@ var examples = map[string]string{
 	"key list": `
 		keyherald key list
 		keyherald key list orders --json`,
-	"key rotate":    `keyherald key rotate orders --overlap 1h > orders.new.key`,
-	"key retire":    `keyherald key retire orders pogP`,
-	"key revoke":    `keyherald key revoke orders pogP --reason "laptop stolen"`,
-	"secret add":    `keyherald secret add orders > orders.secret`,
-	"secret list":   `keyherald secret list orders`,
-	"secret revoke": `keyherald secret revoke orders 5p22fX0M`,
-	"token mint":    `keyherald token mint --issuer http://127.0.0.1:8080 --key-file orders.key --audience https://billing`,
+	"key rotate":        `keyherald key rotate orders --overlap 1h > orders.new.key`,
+	"key retire":        `keyherald key retire orders pogP`,
+	"key revoke":        `keyherald key revoke orders pogP --reason "laptop stolen"`,
+	"secret add":        `keyherald secret add orders > orders.secret`,
+	"secret list":       `keyherald secret list orders`,
+	"secret revoke":     `keyherald secret revoke orders 5p22fX0M`,
+	"federation add":    `keyherald federation add orders --external github --sub "repo:acme/orders:ref:refs/heads/main" --aud https://auth.example.com`,
+	"federation list":   `keyherald federation list orders`,
+	"federation remove": `keyherald federation remove orders --external github --sub "repo:acme/orders:ref:refs/heads/main" --aud https://auth.example.com`,
+	"token mint":        `keyherald token mint --issuer http://127.0.0.1:8080 --key-file orders.key --audience https://billing`,
 	"token request": `
 		keyherald token request --issuer http://127.0.0.1:8080 --key-file orders.key
 		keyherald token request --issuer http://127.0.0.1:8080 --secret-file orders.secret
 		keyherald token request --issuer https://auth.example.com --client orders --assertion-file /var/run/secrets/tokens/keyherald
 		keyherald token request --issuer https://auth.example.com --client orders --tls-cert orders.pem --tls-key orders-key.pem --tls-ca ca.pem`,
+	"token assert": `
+		keyherald token assert --issuer http://127.0.0.1:8080 --key-file orders.key
+		keyherald token assert --issuer http://127.0.0.1:8080 --key-file orders.key --grant`,
 	"token verify": `keyherald token verify --audience https://billing < token`,
 	"token revoke": `keyherald token revoke --reason "sent by mail" < token`,
 	"token decode": `keyherald token decode < token`,

@@ -45,6 +45,8 @@ func TestScripts(t *testing.T) {
 			"ready":      ready,
 			"eventually": eventually,
 			"mode":       mode,
+			"post":       post,
+			"vouch":      vouch,
 		},
 	})
 }

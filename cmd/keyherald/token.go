@@ -21,6 +21,7 @@ import (
 type tokenCmd struct {
 	Mint    tokenMintCmd    `cmd:"" help:"Mint a token offline, with an access key. Prints only the token."`
 	Request tokenRequestCmd `cmd:"" help:"Get a token from the token service. Prints only the token."`
+	Assert  tokenAssertCmd  `cmd:"" help:"Make an assertion, to get a token with curl. Prints only the assertion."`
 	Verify  tokenVerifyCmd  `cmd:"" help:"Verify the token on standard input. Exit 0: valid, its claims are printed; 1: refused; 3: undecided."`
 	Revoke  tokenRevokeCmd  `cmd:"" help:"Revoke the token on standard input."`
 	Decode  tokenDecodeCmd  `cmd:"" help:"Show the token on standard input without verifying it."`

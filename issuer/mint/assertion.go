@@ -20,13 +20,19 @@ const (
 // Assertion makes a client assertion for private_key_jwt (RFC 7523 §3), to be used once, within a minute. The audience is
 // the issuer identifier of the authorization server, not the URL of its token endpoint; empty: the platform's.
 func (m *Minter) Assertion(audience string) (string, error) {
+	return m.assertion("client-authentication+jwt", audience)
+}
+
+// GrantAssertion makes the assertion of a jwt-bearer grant (RFC 7523 §2.1), to be used once, within a minute. The audience is as for
+// [Minter.Assertion]; here the URL of the token endpoint would do, too. Neither passes for the other.
+func (m *Minter) GrantAssertion(audience string) (string, error) {
+	return m.assertion("JWT", audience)
+}
+
+func (m *Minter) assertion(typ, audience string) (string, error) {
 	if audience == "" {
 		audience = m.platform
 	}
-	return m.assertion(audience, "client-authentication+jwt")
-}
-
-func (m *Minter) assertion(audience, typ string) (string, error) {
 	iat := time.Now().Unix()
 	var c claims.Builder
 	c.String("iss", m.client)
@@ -73,9 +79,9 @@ func (g grant) check(issuer string) error {
 	return g.minter.check(issuer)
 }
 
-// authenticate puts the assertion where the grant is. It has no typ: none is registered for it.
+// authenticate puts the assertion where the grant is.
 func (g grant) authenticate(_ context.Context, issuer string, form url.Values, _ http.Header) error {
-	assertion, err := g.minter.assertion(issuer, "")
+	assertion, err := g.minter.GrantAssertion(issuer)
 	if err != nil {
 		return err
 	}

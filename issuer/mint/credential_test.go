@@ -122,7 +122,7 @@ func TestTheGrantJWTBearerHasTheAssertionInItsPlace(t *testing.T) {
 		c.Expiry != c.IssuedAt+60 {
 		t.Errorf("claims %+v", c)
 	}
-	if token.Header.Type != "" {
+	if token.Header.Type != "JWT" {
 		t.Errorf("typ %q", token.Header.Type)
 	}
 }
