@@ -214,6 +214,19 @@ func TestI9_WithoutReplayMemoryAssertionsAreUndecidedAndAPIKeysGoOn(t *testing.T
 	}
 }
 
+func TestI9_AReplayMemoryThatHangsIsGivenUpAfterFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.memory.hangs = true
+		start := time.Now()
+		client, err := w.try(w.assertion(jws.Header{}, claims(nil)))
+		refused(t, client, err, Unavailable)
+		if waited := time.Since(start); waited != 5*time.Second {
+			t.Errorf("answered after %v", waited)
+		}
+	})
+}
+
 func TestI4_WhoeverCannotProveItselfGetsOneMessage(t *testing.T) {
 	foreign := newPrivateKey(t)
 	tests := []struct {

@@ -156,9 +156,15 @@ type memory struct {
 	mu   sync.Mutex
 	used map[string]time.Time
 	err  error
+	// hangs says that it answers when the context ends, and not before.
+	hangs bool
 }
 
-func (m *memory) Use(_ context.Context, client events.Name, jti string, exp time.Time) error {
+func (m *memory) Use(ctx context.Context, client events.Name, jti string, exp time.Time) error {
+	if m.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
