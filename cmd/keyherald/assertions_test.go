@@ -19,6 +19,7 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/issuer"
 	"github.com/keyherald/keyherald/issuer/mint"
+	"github.com/keyherald/keyherald/registry"
 )
 
 // fleet is some nodes of the token service, wired as serve does it, that share nothing but a NATS server. The client orders has a key
@@ -72,7 +73,13 @@ func (f *fleet) node(conn *bus.Conn) *issuer.Node {
 	f.t.Helper()
 	keys, clients := conn.FollowKeys(zerolog.Nop()), conn.FollowClients(zerolog.Nop())
 	f.t.Cleanup(func() { keys.Close(); clients.Close() })
-	node, err := issuer.New(issuer.Config{Issuer: fleetIssuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn}})
+	revoker, err := registry.New(registry.Config{Store: conn, Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := issuer.New(issuer.Config{
+		Issuer: fleetIssuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn}, Revoke: revokeTokens(revoker),
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}

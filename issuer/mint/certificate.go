@@ -14,7 +14,8 @@ import (
 // certificate and its key are with [RequesterConfig].HTTP, in the tls.Config of its transport: as Certificates or, where
 // they are replaced while the service runs, by GetClientCertificate. The request itself says only which client it is.
 //
-// A token that is got in this way is bound to the certificate: services accept it only over a connection that has the same one.
+// A token that is got in this way is bound to the certificate (RFC 8705 §3): services accept it only over a connection that has the
+// same one, so the transport that reaches them needs it, too (see [TransportConfig].Base).
 func Certificate(client events.Name) Credential { return certificate(client) }
 
 type certificate events.Name

@@ -27,8 +27,8 @@ type SourceConfig struct {
 	// Timeout bounds the wait for one token, however long the callers would wait. Zero: 10 seconds. A private key that takes
 	// longer to sign is waited for, because a [crypto.Signer] cannot be interrupted.
 	Timeout time.Duration
-	// Failed is told why a token could not be got, once for each attempt, while the one in hand may still be used: see
-	// [Source.Status]. It must return soon, and not call Close. Nil: nobody is told.
+	// Failed is told of each request that failed, why. The token in hand is used on, if there is one: [Source.Status] says until
+	// when. It must return soon, and not call Close. Nil: nobody is told.
 	Failed func(error)
 }
 
