@@ -2,6 +2,7 @@
 // nothing that uses keyherald has them among its dependencies, and it has only tests:
 //
 //   - golang.org/x/oauth2/clientcredentials gets tokens with an API key, in the header and in the form;
+//   - github.com/zitadel/oidc gets tokens by the grant jwt-bearer, with keys of every kind;
 //   - github.com/coreos/go-oidc verifies our tokens through discovery, while issuer nodes come, go and crash, each with its own key, and
 //     refuses none;
 //   - issuer/mint, which is ours, does its part against the real token service, too.
