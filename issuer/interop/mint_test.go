@@ -47,6 +47,7 @@ func TestServicesCallEachOtherWithTokensOfASource(t *testing.T) {
 	}
 	for name, provider := range map[string]mint.Provider{
 		"offline": minter, "online, by key": online(minter), "online, by API key": online(mint.APIKey(apiKey)),
+		"online, by the grant jwt-bearer": online(mint.JWTBearer(minter)),
 	} {
 		source, err := mint.NewSource(mint.SourceConfig{Provider: provider, Request: mint.Request{Audience: []string{billing}}})
 		if err != nil {
