@@ -5,6 +5,7 @@
 //   - github.com/zitadel/oidc gets tokens by the grant jwt-bearer, with keys of every kind;
 //   - github.com/coreos/go-oidc verifies our tokens through discovery, while issuer nodes come, go and crash, each with its own key, and
 //     refuses none;
+//   - a workload gets tokens with the one that its platform, which signs with go-jose, keeps in a file;
 //   - issuer/mint, which is ours, does its part against the real token service, too.
 //
 // The tests build the program and run it on free loopback ports. Run them with
