@@ -29,6 +29,10 @@ type metadata struct {
 	AuthMethods           []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	AuthSigningAlgorithms []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 
+	// TokenAlgorithms is what the platform's tokens are signed with. There are no ID tokens, but this is where libraries look, and OpenID
+	// Connect Discovery §3 requires it.
+	TokenAlgorithms []string `json:"id_token_signing_alg_values_supported,omitempty"`
+
 	IntrospectionEndpoint    string   `json:"introspection_endpoint,omitempty"`
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAlgorithms  []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
@@ -48,6 +52,7 @@ func (n *Node) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 		GrantTypes:               grantTypes(),
 		AuthMethods:              n.auth.Names(),
 		AuthSigningAlgorithms:    n.assertions.Algorithms(),
+		TokenAlgorithms:          []string{string(events.EdDSA)},
 		IntrospectionEndpoint:    n.cfg.Issuer + pathIntrospect,
 		IntrospectionAuthMethods: n.auth.Names(),
 		IntrospectionAlgorithms:  n.assertions.Algorithms(),

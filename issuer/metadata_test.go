@@ -18,6 +18,7 @@ func TestI19_TheMetadataSayWhatThereIsAndNothingElse(t *testing.T) {
 		`"jwks_uri":"https://auth.example.com/.well-known/jwks.json","grant_types_supported":["client_credentials","urn:ietf:params:oauth:grant-type:jwt-bearer"],` +
 		`"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
 		`"token_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
+		`"id_token_signing_alg_values_supported":["EdDSA"],` +
 		`"introspection_endpoint":"https://auth.example.com/oauth/introspect",` +
 		`"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],` +
 		`"introspection_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +

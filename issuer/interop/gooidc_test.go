@@ -184,5 +184,5 @@ func discover(t *testing.T, issuer, audience string) *oidc.IDTokenVerifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return provider.Verifier(&oidc.Config{ClientID: audience, SupportedSigningAlgs: []string{oidc.EdDSA}})
+	return provider.Verifier(&oidc.Config{ClientID: audience})
 }
