@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -98,6 +100,8 @@ func (f *fleet) node(conn *bus.Conn) *issuer.Node {
 func (f *fleet) ask(node *issuer.Node, params url.Values) (status int, code string) {
 	r := httptest.NewRequest(http.MethodPost, "/oauth/token", strings.NewReader(params.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	from := rand.Uint32() // an address that fails too often is turned away
+	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1", from>>16&255, from>>8&255, from&255)
 	w := httptest.NewRecorder()
 	node.Handler().ServeHTTP(w, r)
 	var answer struct{ Error string }
