@@ -50,5 +50,6 @@ func signAccessToken(key *signingKey, issuer string, g *grant, iat, exp int64, i
 	c.Int("exp", exp)
 	c.String("jti", id)
 	c.String("scope", g.scope)
+	c.Certificate(g.certificate)
 	return key.tokens.AppendValid(nil, c.JSON())
 }

@@ -77,6 +77,10 @@ func newAttackedFixture(t *testing.T) *attacked {
 func (f *attacked) expect(k kind, a attack) {
 	f.t.Helper()
 	name := k.name + ": " + a.name
+	var err error
+	if f.node.throttle, err = newThrottle(); err != nil { // each attack is the first: the limit of failures must not be what refuses it
+		f.t.Fatal(err)
+	}
 	answer := f.token(a.r)
 	if answer.Error != a.code || (answer.AccessToken == "") != (a.code != "") {
 		f.t.Errorf("%s: status %d, error %q (%s), want %q", name, answer.status, answer.Error, answer.Description, a.code)

@@ -17,6 +17,8 @@ type grant struct {
 	audience []string
 	scope    string
 	ttl      time.Duration
+	// certificate is the thumbprint of the one that the token is bound to. Empty: none.
+	certificate string
 }
 
 // decide says what the client gets, which is never more than its record allows.

@@ -22,6 +22,13 @@
 //	go node.Run(ctx)                        // keeps the key's lease; after ctx is done, shortens it
 //	http.Handle("/", node.Handler())        // endpoints, under the path of the issuer's URL
 //
+// Who sent a request, and which certificate it showed, is what the connection says. Behind a proxy that ends TLS, wrap the handler in
+// that of package peer.
+//
+// A client that has authenticated with a certificate ([Config.Certificates]) gets tokens that are bound to it (cnf.x5t#S256, RFC 8705
+// §3): they are good for nobody who has not its private key, too. A client that shows a certificate and uses another credential gets
+// bearer tokens: the certificate may be that of a sidecar, which others share.
+//
 // # Endpoints
 //
 //	POST /oauth/token                              client_credentials (RFC 6749 §4.4), jwt-bearer (RFC 7523 §2.1), resource (RFC 8707)
@@ -36,6 +43,7 @@ package issuer
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -99,6 +107,12 @@ type Config struct {
 	Leases     LeasePublisher
 	Assertions ReplayMemory
 	Revoke     TokenRevoker
+	// Certificates says whether clients can show certificates here: by TLS with tls.RequestClientCert, or through a proxy. False:
+	// nobody authenticates with one.
+	Certificates bool
+	// Authorities returns those whose certificates are accepted by their subject, as they are now. Nil: there are none, and
+	// certificates are accepted by their digest alone.
+	Authorities func() *x509.CertPool
 	// MaxStaleness is how long ago the records may have been confirmed complete for the node to answer. Zero: an hour;
 	// negative: any time.
 	MaxStaleness time.Duration
@@ -152,7 +166,11 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	secrets := clientauth.NewSecrets(cfg.Keys, cfg.Clients)
-	n.auth = clientauth.New(secrets.Basic(), secrets.Post(), n.assertions.Method())
+	methods := []clientauth.Method{secrets.Basic(), secrets.Post(), n.assertions.Method()}
+	if cfg.Certificates {
+		methods = append(methods, clientauth.NewMutualTLS(cfg.Keys, cfg.Clients, cfg.Authorities))
+	}
+	n.auth = clientauth.New(methods...)
 	// It is asked for the audience of each token; without one it would be for nobody but this server.
 	if n.judge, err = verifier.New(verifier.Config{Audience: cfg.Issuer, MaxStaleness: cfg.MaxStaleness}, cfg.Keys); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

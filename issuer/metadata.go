@@ -40,7 +40,8 @@ type metadata struct {
 	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	RevocationAlgorithms     []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 
-	ResponseTypesSupported []string `json:"response_types_supported"` // required, and empty: there is no authorization endpoint
+	CertificateBoundTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"` // RFC 8705 §3.3
+	ResponseTypesSupported []string `json:"response_types_supported"`                             // required, and empty: there is no authorization endpoint
 }
 
 // serveMetadata describes the platform.
@@ -59,6 +60,7 @@ func (n *Node) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 		RevocationEndpoint:       n.cfg.Issuer + pathRevoke,
 		RevocationAuthMethods:    n.auth.Names(),
 		RevocationAlgorithms:     n.assertions.Algorithms(),
+		CertificateBoundTokens:   n.cfg.Certificates,
 		ResponseTypesSupported:   []string{},
 	})
 }

@@ -96,6 +96,7 @@ func (n *Node) grant(client *clientauth.Client, r *tokenRequest, now time.Time) 
 	if err != nil {
 		return nil, nil, err
 	}
+	granted.certificate = client.Certificate
 	token, err := n.issue(set, granted, now)
 	return granted, token, err
 }
@@ -109,7 +110,8 @@ type refusal struct {
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// remoteHost is the address that the request comes from. Headers in which a proxy says otherwise are not believed.
+// remoteHost is the address that the request comes from. Of headers in which proxies say otherwise, package peer knows which to
+// believe, and has put the address right before.
 func remoteHost(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

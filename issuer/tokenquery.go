@@ -36,7 +36,10 @@ func (n *Node) readTokenQuery(c *call) (*tokenQuery, error) {
 	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {
 		return nil, unavailable(err.Error())
 	}
-	auth := authRequest(c.r, params)
+	auth, err := authRequest(c.r, params)
+	if err != nil {
+		return nil, err
+	}
 	caller, err := n.authenticate(c, &auth)
 	if err != nil {
 		return nil, err

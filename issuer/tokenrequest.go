@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyherald/keyherald/events/strictjson"
 	"github.com/keyherald/keyherald/issuer/clientauth"
+	"github.com/keyherald/keyherald/issuer/peer"
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
@@ -45,25 +46,34 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (
 	if err != nil {
 		return nil, err
 	}
+	auth, err := authRequest(r, params)
+	if err != nil {
+		return nil, err
+	}
 	return &tokenRequest{
 		grantType: params.Get(paramGrantType),
 		scope:     params.Get(paramScope),
 		resource:  slices.DeleteFunc(params[paramResource], func(s string) bool { return s == "" }),
 		audience:  params.Get(paramAudience),
 		assertion: params.Get(paramGrant),
-		auth:      authRequest(r, params),
+		auth:      auth,
 	}, nil
 }
 
 // authRequest picks what a request says about who sends it.
-func authRequest(r *http.Request, params url.Values) clientauth.Request {
+func authRequest(r *http.Request, params url.Values) (clientauth.Request, error) {
+	certificates, err := peer.Certificates(r)
+	if err != nil {
+		return clientauth.Request{}, invalidRequest(err.Error())
+	}
 	return clientauth.Request{
 		Authorization: r.Header.Values("Authorization"),
 		ClientID:      params.Get(paramClientID),
 		Secret:        params.Get(paramSecret),
 		AssertionType: params.Get(paramAssertionType),
 		Assertion:     params.Get(paramAssertion),
-	}
+		Certificates:  certificates,
+	}, nil
 }
 
 // readParams reads the parameters of a request. Those that nobody knows are ignored, but none may come twice, and one without a

@@ -34,7 +34,8 @@ var layers = []struct {
 	{"issuer/internal/claims", nil, "claims are written in one way; a leaf"},
 	{"issuer/mint", []string{"events", "verifier/jws", "issuer/internal/claims"}, "embedded in every service that mints: no server code"},
 	{"issuer/clientauth", []string{"events", "events/strictjson", "verifier/jws"}, "one file per credential; it reads records and does not write them"},
-	{"issuer", []string{"events", "events/strictjson", "verifier", "verifier/jws", "registry", "issuer/clientauth", "issuer/mint", "issuer/internal/claims"},
+	{"issuer/peer", nil, "who sent a request: decided before anything else is known of it; a leaf"},
+	{"issuer", []string{"events", "events/strictjson", "verifier", "verifier/jws", "registry", "issuer/clientauth", "issuer/mint", "issuer/peer", "issuer/internal/claims"},
 		"the token service: it gets the bus handed in by who wires it"},
 }
 

@@ -2,6 +2,7 @@ package clientauth
 
 import (
 	"context"
+	"crypto/x509"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ func BenchmarkRefusal(b *testing.B) {
 	knownIdentity := w.assertion(jws.Header{}, foreign(nil))
 	unknownIssuer := w.assertion(jws.Header{}, foreign(map[string]any{"iss": "https://stranger.example"}))
 	w.private = registered
+	ca := newAuthority(b, "clients")
+	w.roots = ca.pool()
+	w.credentials("orders", events.Client{TLS: &events.TLS{DNS: "orders.example.com"}})
+	other := []*x509.Certificate{ca.issue(&x509.Certificate{DNSNames: []string{"other.example.com"}})}
 	for _, bench := range []struct {
 		name           string
 		known, unknown *Request
@@ -29,6 +34,7 @@ func BenchmarkRefusal(b *testing.B) {
 		{"federated", &Request{ClientID: "orders", AssertionType: AssertionType, Assertion: knownIdentity},
 			&Request{ClientID: "orders", AssertionType: AssertionType, Assertion: unknownIssuer}},
 		{"API key", &Request{Secret: w.apiKeys["closed"].Reveal()}, &Request{Secret: events.NewAPIKey("stranger").Reveal()}},
+		{"certificate", &Request{ClientID: "orders", Certificates: other}, &Request{ClientID: "stranger", Certificates: other}},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			refuse := func(r *Request) func() {

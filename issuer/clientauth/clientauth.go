@@ -5,8 +5,11 @@
 //	client_secret_basic  an API key in the Authorization header (RFC 6749 §2.3.1)
 //	client_secret_post   an API key in the form (RFC 6749 §2.3.1)
 //	private_key_jwt      an assertion, signed with a registered key (RFC 7523 §2.2), or a federated identity
+//	tls_client_auth, self_signed_tls_client_auth
+//	                     a certificate, shown in the TLS handshake (RFC 8705 §2)
 //
-// A request has to use exactly one of them. To say who one is, client_id alone, proves nothing and is refused.
+// A request has to use exactly one of them. To say who one is, client_id alone, proves nothing and is refused. A certificate counts
+// only if nothing else is there to authenticate with, see [MutualTLS].
 //
 // # Assertions
 //
@@ -45,12 +48,13 @@
 //
 // What is wrong with the request itself, such as an assertion for somebody else or one that has ended, is said in plain
 // words: it depends on nothing that the caller does not know. All else, such as an unknown client, a disabled one, an unknown,
-// wrong, expired or revoked key, or an unknown issuer, is one message, in the time that one signature or one hash takes, so that nobody
-// can find out which clients and keys exist. The reason is in [Error.Reason], for the log.
+// wrong, expired or revoked key, or an unknown issuer, is one message, in the time that one signature, one hash or one chain of
+// certificates takes, so that nobody can find out which clients and keys exist. The reason is in [Error.Reason], for the log.
 package clientauth
 
 import (
 	"context"
+	"crypto/x509"
 	"slices"
 
 	"github.com/keyherald/keyherald/events"
@@ -76,6 +80,9 @@ type Request struct {
 	Secret        string   // client_secret
 	AssertionType string   // client_assertion_type
 	Assertion     string   // client_assertion
+	// Certificates is what the sender showed in the TLS handshake, its own first. Whoever fills this in vouches that the sender has
+	// proved to have the private key of the first, and for nothing else: who signed it, and when it ends, is checked here.
+	Certificates []*x509.Certificate
 }
 
 // Client is a client that has proved itself.
@@ -83,9 +90,13 @@ type Client struct {
 	Name events.Name
 	// Record is the client's record as it was when the credential was checked: active, and of type client.
 	Record *events.Issuer
-	// Method and Credential, the id of the API key, the kid, or issuer and sub of a federated identity, are for the audit log.
+	// Method and Credential, the id of the API key, the kid, the thumbprint, or issuer and sub of a federated identity, are for the
+	// audit log.
 	Method     string
 	Credential string
+	// Certificate is the thumbprint (x5t#S256) of the certificate with which the client has proved itself, to which its tokens are
+	// bound (RFC 8705 §3). Empty: it has used another credential.
+	Certificate string
 }
 
 // Method is one way to authenticate. Its methods are safe for concurrent use.
@@ -106,9 +117,13 @@ func New(methods ...Method) *Authenticator { return &Authenticator{methods} }
 
 // Names lists the names of the methods, for the metadata.
 func (a *Authenticator) Names() []string {
-	names := make([]string, len(a.methods))
-	for i, m := range a.methods {
-		names[i] = m.Name()
+	var names []string
+	for _, m := range a.methods {
+		if several, ok := m.(interface{ Names() []string }); ok {
+			names = append(names, several.Names()...)
+			continue
+		}
+		names = append(names, m.Name())
 	}
 	return names
 }
@@ -128,8 +143,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, r *Request) (*Client, 
 	return nil, err
 }
 
-// Tried reports whether a request has any client authentication, well or badly: not if it has no more than a client_id.
+// Tried reports whether a request has any client authentication, well or badly: not if it has no more than a client_id. A certificate may
+// be that of a sidecar and does not count beside a grant that proves who asks.
 func (a *Authenticator) Tried(r *Request) bool {
+	without := *r
+	without.Certificates = nil
+	r = &without
 	return len(r.Authorization) > 0 || slices.ContainsFunc(a.methods, func(m Method) bool { return m.Presented(r) })
 }
 
@@ -152,13 +171,18 @@ func (a *Authenticator) choose(r *Request) (Method, *Error) {
 	case foreign:
 		return nil, &Error{Code: InvalidClient, Reason: "unknown authorization scheme", Claimed: claimed(r.ClientID),
 			Description: "this Authorization scheme is not for client authentication: use Basic"}
+	case r.ClientID == "" && len(r.Certificates) > 0:
+		return nil, &Error{Code: InvalidClient, Reason: "certificate without client_id",
+			Description: "to authenticate with a certificate, send client_id with it (RFC 8705 section 2)"}
 	case r.ClientID != "":
 		return nil, &Error{Code: InvalidClient, Reason: "client_id without a credential", Claimed: claimed(r.ClientID),
-			Description: "client_id alone proves nothing: send an API key as client_secret, or a client_assertion signed with a registered key"}
+			Description: "client_id alone proves nothing, and no certificate came with it: " + whatToSend}
 	}
 	return nil, &Error{Code: InvalidClient, Reason: "no credential",
-		Description: "no client authentication: send an API key as client_secret, or a client_assertion signed with a registered key"}
+		Description: "no client authentication: " + whatToSend}
 }
+
+const whatToSend = "send an API key as client_secret, or a client_assertion signed with a registered key"
 
 // activeClient returns the record of an active client, or nil and why there is none.
 func activeClient(set *events.Set, name events.Name) (record *events.Issuer, reason string) {

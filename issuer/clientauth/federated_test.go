@@ -66,7 +66,7 @@ func TestI5_AFederatedIdentityIsTheClientThatItIsRegisteredFor(t *testing.T) {
 	if len(w.memory.used) > 0 {
 		t.Error("it was remembered: the same token is used many times")
 	}
-	if names := w.auth.Names(); !slices.Equal(names, []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}) {
+	if names := w.auth.Names(); !slices.Equal(names, []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"}) {
 		t.Errorf("names for the metadata are %s: federated is none (RFC 7591 §2)", names)
 	}
 }

@@ -13,4 +13,7 @@ const (
 	// memoryTimeout is how long the replay memory may take for one assertion. A write takes milliseconds; a client that
 	// has waited longer has a better use for the time than to wait on.
 	memoryTimeout = 5 * time.Second
+	// maxIntermediates is how many certificates between its own and its authority a client can make us look at: each may cost
+	// a signature, and nobody's chain is that long.
+	maxIntermediates = 4
 )

@@ -3,6 +3,7 @@ package clientauth
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -27,6 +28,7 @@ type world struct {
 	assertions *Assertions
 	private    ed25519.PrivateKey // registered as k1 of orders and of closed
 	apiKeys    map[events.Name]events.APIKey
+	roots      *x509.CertPool // accepted authorities of certificates
 }
 
 func (w *world) Keys() *events.Set { return w.set }
@@ -55,7 +57,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	secrets := NewSecrets(w, w.clients)
-	w.auth = New(secrets.Basic(), secrets.Post(), w.assertions.Method())
+	w.auth = New(secrets.Basic(), secrets.Post(), w.assertions.Method(), NewMutualTLS(w, w.clients, func() *x509.CertPool { return w.roots }))
 	return w
 }
 
@@ -83,7 +85,12 @@ func (w *world) key(name events.Name, kid events.KeyID, key events.Key) {
 
 func (w *world) secrets(name events.Name, secrets ...events.Secret) {
 	w.t.Helper()
-	value, err := (&events.Client{Secrets: secrets}).Encode()
+	w.credentials(name, events.Client{Secrets: secrets})
+}
+
+func (w *world) credentials(name events.Name, c events.Client) {
+	w.t.Helper()
+	value, err := c.Encode()
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -57,6 +57,16 @@ func (b *Builder) Audience(audience []string) {
 	b.buf = append(b.buf, ']')
 }
 
+// Certificate adds cnf with the thumbprint of a certificate (RFC 8705 §3.1), unless there is none.
+func (b *Builder) Certificate(thumbprint string) {
+	if thumbprint == "" {
+		return
+	}
+	b.name("cnf")
+	b.buf = append(b.buf, `{"x5t#S256":`...)
+	b.buf = append(appendString(b.buf, thumbprint), '}')
+}
+
 // JSON ends the object and returns its text. Nothing can be added after it.
 func (b *Builder) JSON() []byte {
 	if len(b.buf) == 0 {

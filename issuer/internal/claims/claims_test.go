@@ -20,6 +20,8 @@ func TestClaimsStandInTheOrderOfTheCalls(t *testing.T) {
 			b.Int("iat", 1650000000)
 			b.String("iss", "y")
 		}, `{"sub":"x","iat":1650000000,"iss":"y"}`},
+		{"a certificate is a confirmation", func(b *Builder) { b.Certificate("AAA-_"); b.Int("iat", 1) }, `{"cnf":{"x5t#S256":"AAA-_"},"iat":1}`},
+		{"no certificate is nothing", func(b *Builder) { b.Certificate("") }, `{}`},
 		{"a text that could break out is escaped", func(b *Builder) { b.String("scope", "a\",\"admin\":\"\\\n") },
 			`{"scope":"a\",\"admin\":\"\\\n"}`},
 		{"a token stands as it is", func(b *Builder) {
