@@ -40,6 +40,16 @@ func (t *TLS) subjects() []struct {
 	}
 }
 
+// Subject returns the member that is set to a subject, such as san_dns, and its value; both are empty if there is none.
+func (t *TLS) Subject() (member, value string) {
+	for _, s := range t.subjects() {
+		if *s.value != "" {
+			return s.name, *s.value
+		}
+	}
+	return "", ""
+}
+
 func parseTLS(data []byte) (*TLS, error) {
 	var m members
 	t := new(TLS)

@@ -57,6 +57,21 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+func TestTheSubjectIsTheMemberThatIsSet(t *testing.T) {
+	for member, tls := range map[string]TLS{
+		"san_dns": {DNS: "a"}, "san_uri": {URI: "a"}, "san_ip": {IP: "a"}, "san_email": {Email: "a"}, "subject_dn": {SubjectDN: "a"},
+	} {
+		if got, value := tls.Subject(); got != member || value != "a" {
+			t.Errorf("%s %q, want %s", got, value, member)
+		}
+	}
+	for _, tls := range []TLS{{}, {Certificates: make([][32]byte, 1)}} {
+		if member, value := tls.Subject(); member != "" || value != "" {
+			t.Errorf("%+v has the subject %s %q", tls, member, value)
+		}
+	}
+}
+
 func TestACertificateMatchesByTheOneThingThatIsRegistered(t *testing.T) {
 	uri, err := url.Parse("spiffe://acme/orders")
 	if err != nil {

@@ -53,6 +53,9 @@ type line struct {
 	ended    []string
 	revision uint64
 	outcome  string // empty: done, or what the error says
+
+	certificate        string // thumbprint
+	certificateSubject string // whose certificates, by which member of tls
 }
 
 // audited runs an operation and writes its line, whatever comes out.
@@ -70,8 +73,8 @@ func (r *Registry) audited(caller Caller, op string, l line, run func(*line) err
 	}
 	e := r.log.Info().Str("op", op).Str("caller", caller.Name)
 	for _, field := range []struct{ name, value string }{
-		{"issuer", string(l.issuer)}, {"kid", string(l.kid)}, {"secret", l.secret}, {"token", l.token},
-		{"external", string(l.external)}, {"sub", l.subject}, {"aud", l.audience},
+		{"issuer", string(l.issuer)}, {"kid", string(l.kid)}, {"secret", l.secret}, {"token", l.token}, {"certificate", l.certificate},
+		{"subject", l.certificateSubject}, {"external", string(l.external)}, {"sub", l.subject}, {"aud", l.audience},
 	} {
 		if field.value != "" {
 			e = e.Str(field.name, field.value)

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 	var secret registry.NewSecret
 	last := func(_ any, err error) error { return err }
 	scope, _ := events.ParseScope("a")
+	cert := &x509.Certificate{Raw: []byte("a"), NotAfter: now.Add(time.Hour)} // all that is looked at
 	return []func(ctx context.Context, by registry.Caller) error{
 		func(ctx context.Context, by registry.Caller) error {
 			return last(r.EnsurePlatform(ctx, by, platformURL))
@@ -51,6 +53,18 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 		},
 		func(ctx context.Context, by registry.Caller) error {
 			return r.RevokeSecret(ctx, by, "orders", secret.ID)
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.AddCertificate(ctx, by, "orders", cert))
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.RemoveCertificate(ctx, by, "orders", digest(cert)))
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.SetCertificateSubject(ctx, by, "orders", events.TLS{DNS: "a"}))
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.ClearCertificates(ctx, by, "orders"))
 		},
 		func(ctx context.Context, by registry.Caller) error {
 			return last(r.AddIssuer(ctx, by, "github", github))
@@ -89,6 +103,10 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		{"op": "key revoke", "issuer": "orders", "kid": "k1"},
 		{"op": "secret add", "issuer": "orders"},
 		{"op": "secret revoke", "issuer": "orders"},
+		{"op": "certificate add", "issuer": "orders", "certificate": "ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSLs"},
+		{"op": "certificate remove", "issuer": "orders", "certificate": "ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSLs"},
+		{"op": "certificate subject", "issuer": "orders", "subject": "san_dns a"},
+		{"op": "certificate clear", "issuer": "orders"},
 		{"op": "issuer add", "issuer": "github"},
 		{"op": "issuer disable", "issuer": "github"},
 		{"op": "issuer enable", "issuer": "github"},

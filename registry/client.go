@@ -84,7 +84,7 @@ func (r *Registry) createIssuer(ctx context.Context, caller Caller, name events.
 }
 
 // checkUnused refuses a name under which something waits that would begin to count with the new record: keys, which anybody may
-// have put there while they meant nothing, or API keys.
+// have put there while they meant nothing, or credentials.
 func (r *Registry) checkUnused(ctx context.Context, name events.Name) error {
 	set, err := r.live(ctx)
 	if err != nil {

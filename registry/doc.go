@@ -1,5 +1,5 @@
-// Package registry is the write authority: the one place that registers clients, keys, API keys, federated identities and external issuers,
-// ends and revokes them, and knows what must not be written.
+// Package registry is the write authority: the one place that registers clients, keys, API keys, certificates, federated identities and
+// external issuers, ends and revokes them, and knows what must not be written.
 //
 // The buckets refuse nothing: whoever has an operator's credential may put any record with the nats command, and the fold of
 // package events makes the best of it. What comes through a Registry has been checked before:

@@ -17,7 +17,7 @@ var (
 	ErrPrivateKey = errors.New("private key in place of a public one")
 	// ErrNotFound: there is no such client, issuer, key or secret.
 	ErrNotFound = errors.New("not found")
-	// ErrExists: the name, kid or iss belongs to somebody already.
+	// ErrExists: the name, kid or iss belongs to somebody already, or the client has what is to be registered in another way.
 	ErrExists = errors.New("exists already")
 	// ErrDisabled: the client or issuer is disabled.
 	ErrDisabled = errors.New("disabled")
@@ -27,7 +27,7 @@ var (
 	ErrKeyDead = errors.New("key is dead")
 	// ErrTooManyKeys: the client has as many keys as it may have.
 	ErrTooManyKeys = errors.New("too many keys")
-	// ErrTooManySecrets: the client has as many API keys as it may have.
+	// ErrTooManySecrets: the client has as many API keys or certificates as it may have.
 	ErrTooManySecrets = errors.New("too many secrets")
 	// ErrNeedsForce: tokens that are valid now would be refused.
 	ErrNeedsForce = errors.New("needs force")
