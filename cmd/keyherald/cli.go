@@ -24,6 +24,7 @@ type cli struct {
 	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, disable, enable."`
 	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
 	Secret     secretCmd     `cmd:"" help:"API keys of clients: add, list, revoke."`
+	Cert       certCmd       `cmd:"" help:"Certificates of clients: add, remove, subject, list, clear."`
 	Federation federationCmd `cmd:"" help:"Identities that external issuers vouch for: add, list, remove."`
 	Token      tokenCmd      `cmd:"" help:"Tokens: mint offline, request online, assert, verify, revoke, decode."`
 	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,7 @@ func complain(w io.Writer, err error) {
 func hint(err error) string {
 	var known *hinted
 	var request *url.Error
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &known):
 		return known.hint
@@ -65,6 +67,8 @@ func hint(err error) string {
 		return "start keyherald serve, or give the server with --nats and a credential with --nkey or --creds"
 	case errors.Is(err, bus.ErrPermission):
 		return "use the operator's credential (DIR/nats/operator.nk) for writing, and the verifier's for reading only"
+	case errors.As(err, &untrusted):
+		return "if an authority of your own has signed the token service's certificate, name the file with that authority in SSL_CERT_FILE"
 	case errors.As(err, &request):
 		return "is --issuer (KEYHERALD_ISSUER) the URL of a token service that is running?"
 	}

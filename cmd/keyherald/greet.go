@@ -11,7 +11,7 @@ import (
 
 // greet says what runs where, and what to do next.
 func (c *serveCmd) greet(a *app, at addresses, http net.Addr, first bool) {
-	fmt.Fprintf(a.err, "keyherald: token service on http://%s (issuer %s)\n", http, c.Issuer)
+	fmt.Fprintf(a.err, "keyherald: token service on %s://%s (issuer %s)\n", c.scheme(), http, c.Issuer)
 	if !at.local {
 		fmt.Fprintf(a.err, "keyherald: on NATS at %s\n", at.issuer.URL)
 		return

@@ -28,7 +28,9 @@ func flagGroups() []kong.Group {
 var examples = map[string]string{
 	"serve": `
 		keyherald serve --data d --http 127.0.0.1:8080 --nats-listen 127.0.0.1:4222
-		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com`,
+		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com
+		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
+		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
 	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
 	"client list":   `keyherald client list --json`,
 	"client show":   `keyherald client show orders`,
@@ -48,12 +50,19 @@ var examples = map[string]string{
 	"key list": `
 		keyherald key list
 		keyherald key list orders --json`,
-	"key rotate":        `keyherald key rotate orders --overlap 1h > orders.new.key`,
-	"key retire":        `keyherald key retire orders pogP`,
-	"key revoke":        `keyherald key revoke orders pogP --reason "laptop stolen"`,
-	"secret add":        `keyherald secret add orders > orders.secret`,
-	"secret list":       `keyherald secret list orders`,
-	"secret revoke":     `keyherald secret revoke orders 5p22fX0M`,
+	"key rotate":    `keyherald key rotate orders --overlap 1h > orders.new.key`,
+	"key retire":    `keyherald key retire orders pogP`,
+	"key revoke":    `keyherald key revoke orders pogP --reason "laptop stolen"`,
+	"secret add":    `keyherald secret add orders > orders.secret`,
+	"secret list":   `keyherald secret list orders`,
+	"secret revoke": `keyherald secret revoke orders 5p22fX0M`,
+	"cert add":      `keyherald cert add orders orders.pem`,
+	"cert remove":   `keyherald cert remove orders bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0`,
+	"cert subject": `
+		keyherald cert subject orders --san-dns orders.example.com
+		keyherald cert subject orders --san-uri spiffe://example.com/orders`,
+	"cert list":         `keyherald cert list orders`,
+	"cert clear":        `keyherald cert clear orders`,
 	"federation add":    `keyherald federation add orders --external github --sub "repo:acme/orders:ref:refs/heads/main" --aud https://auth.example.com`,
 	"federation list":   `keyherald federation list orders`,
 	"federation remove": `keyherald federation remove orders --external github --sub "repo:acme/orders:ref:refs/heads/main" --aud https://auth.example.com`,
@@ -66,7 +75,9 @@ var examples = map[string]string{
 	"token assert": `
 		keyherald token assert --issuer http://127.0.0.1:8080 --key-file orders.key
 		keyherald token assert --issuer http://127.0.0.1:8080 --key-file orders.key --grant`,
-	"token verify": `keyherald token verify --audience https://billing < token`,
+	"token verify": `
+		keyherald token verify --audience https://billing < token
+		keyherald token verify --audience https://billing --cert orders.pem < token`,
 	"token revoke": `keyherald token revoke --reason "sent by mail" < token`,
 	"token decode": `keyherald token decode < token`,
 	"watch":        `keyherald watch --json`,

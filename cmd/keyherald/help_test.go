@@ -67,7 +67,7 @@ func TestFlagsAreDescribedWithDefaultAndEnvironment(t *testing.T) {
 	for _, want := range []string{
 		"first start (default data, $KEYHERALD_DATA).",
 		"(default 127.0.0.1:4222, $KEYHERALD_NATS_LISTEN).",
-		"Default: http:// and the address of --http ($KEYHERALD_ISSUER).",
+		"Default: the address of --http after http:// or, with --tls-cert, https:// ($KEYHERALD_ISSUER).",
 	} {
 		if !strings.Contains(help, want) {
 			t.Errorf("%q is not in the help:\n%s", want, out.String())

@@ -28,7 +28,18 @@ type process struct {
 
 func startServe(t *testing.T, dir, httpAddr, natsAddr string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command("keyherald", "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr), done: make(chan struct{})}
+	p := launch(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr)
+	if err := waitReady(t.Context(), "http://"+httpAddr); err != nil {
+		p.kill()
+		t.Fatalf("%v\n%s", err, p.err.String())
+	}
+	return p
+}
+
+// launch starts a process that runs until it is killed, or the test ends.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command("keyherald", args...), done: make(chan struct{})}
 	p.cmd.Stderr = &p.err
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -38,10 +49,6 @@ func startServe(t *testing.T, dir, httpAddr, natsAddr string) *process {
 		_ = p.cmd.Wait() // it is killed: the error says so
 	}()
 	t.Cleanup(p.kill)
-	if err := waitReady(t.Context(), "http://"+httpAddr); err != nil {
-		p.kill()
-		t.Fatalf("%v\n%s", err, p.err.String())
-	}
 	return p
 }
 

@@ -70,6 +70,10 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func waitReady(ctx context.Context, url string) error {
+	return waitReadyBy(ctx, http.DefaultClient, url)
+}
+
+func waitReadyBy(ctx context.Context, client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
@@ -77,7 +81,7 @@ func waitReady(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

@@ -21,7 +21,8 @@ type serveCmd struct {
 	Data       string `help:"Data directory: NATS store, NATS credentials. Made at the first start." default:"data" placeholder:"DIR" type:"path"`
 	HTTP       string `name:"http" help:"Address of the token service." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server, for verifiers and the nats CLI." default:"127.0.0.1:4222" placeholder:"ADDR"`
-	Issuer     string `help:"URL of the token service, the iss of its tokens. Default: http:// and the address of --http." placeholder:"URL"`
+	Issuer     string `help:"URL of the token service, the iss of its tokens. Default: the address of --http after http:// or, with --tls-cert, https://." placeholder:"URL"`
+	edgeFlags
 
 	NATS          string `name:"nats" help:"NATS server to use instead of the embedded one." placeholder:"URL"`
 	Nkey          string `help:"File with the nkey seed of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
@@ -50,9 +51,9 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.HTTP)
+	edge, listener, err := c.listen(a.log)
 	if err != nil {
-		return fmt.Errorf("listening for HTTP: %w (is another keyherald serve running? choose another address with --http)", err)
+		return err
 	}
 	defer listener.Close()
 	start, cancel := context.WithTimeout(ctx, startTimeout)
@@ -101,10 +102,12 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	node, err := issuer.New(issuer.Config{
+	cfg := issuer.Config{
 		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
 		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Used: used, Metrics: counted, Logger: a.log,
-	})
+	}
+	edge.configure(&cfg)
+	node, err := issuer.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -112,8 +115,8 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	c.greet(a, at, listener.Addr(), first)
-	handler := accessLog(a.log, withMetrics(node.Handler(), metrics))
-	return c.serve(ctx, a, handler, listener, task{"token service", node.Run}, recording)
+	handler := edge.handler(accessLog(a.log, withMetrics(node.Handler(), metrics)))
+	return c.serve(ctx, a, handler, listener, task{"token service", node.Run}, recording, task{"certificates", edge.watch})
 }
 
 // check checks the flags that depend on each other, and resolves the issuer's URL.
@@ -128,17 +131,17 @@ func (c *serveCmd) check() error {
 		if err := events.CheckIssuerURL("--issuer", c.Issuer); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		return nil
+		return c.checkEdge(c.Issuer)
 	}
 	_, port, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
 		return usage("--http %q is not host:port: %w", c.HTTP, err)
 	}
-	c.Issuer = "http://" + c.HTTP
+	c.Issuer = c.scheme() + "://" + c.HTTP
 	if err := events.CheckIssuerURL("URL", c.Issuer); err != nil || port == "0" {
 		return usage("--http %q cannot be the URL of the token service, which is in every token and stays for good: give that URL with --issuer", c.HTTP)
 	}
-	return nil
+	return c.checkEdge(c.Issuer)
 }
 
 // checkPlatform returns why this node cannot work with the records that it found.

@@ -119,6 +119,7 @@ type tokenVerifyCmd struct {
 	Audience        string        `help:"What this service is called in the aud of tokens." required:"" placeholder:"AUD" sep:"none"`
 	AccountAudience bool          `help:"Also accept tokens for the account's audience, as SDKs of Authress mint them."`
 	External        []events.Name `help:"External issuer whose access tokens are accepted; may be repeated." placeholder:"NAME" sep:"none"`
+	Cert            string        `help:"File with the certificate (PEM) that whoever sent the token has shown, for one that is bound to it." placeholder:"FILE" type:"path"`
 	MaxStaleness    time.Duration `help:"How old the key set may be for a decision; negative: of any age." default:"1h" placeholder:"DURATION"`
 }
 
@@ -129,6 +130,14 @@ func (c *tokenVerifyCmd) Run(ctx context.Context, a *app) error {
 	}
 	if err := checkStaleness(c.MaxStaleness); err != nil {
 		return err
+	}
+	var request verifier.Request
+	if c.Cert != "" {
+		cert, err := certificateFile(a, c.Cert)
+		if err != nil {
+			return err
+		}
+		request.Confirm = verifier.ByCertificate(cert)
 	}
 	ctx, conn, done, err := c.connect(ctx, a, bus.Verifier)
 	if err != nil {
@@ -146,7 +155,7 @@ func (c *tokenVerifyCmd) Run(ctx context.Context, a *app) error {
 	if err := keys.Wait(ctx); err != nil {
 		return undecided(err)
 	}
-	accepted, err := v.Verify(token)
+	accepted, err := v.VerifyRequest(token, request)
 	switch {
 	case errors.Is(err, verifier.ErrUndecided):
 		return undecided(err)
