@@ -137,7 +137,7 @@ func TestI1_TheAssertionOfAGrantIsAParameterLikeTheOthers(t *testing.T) {
 		for name, r := range map[string]*http.Request{
 			"twice":      withGrant(assertion, "assertion", assertion),
 			"missing":    withGrant(""),
-			"in the URL": request("POST", "/oauth/token?assertion="+assertion, form, "grant_type="+grantJWTBearer),
+			"in the URL": request("POST", "/oauth/token?assertion="+assertion, form, "grant_type="+grantJWTBearer+"&assertion="+assertion),
 			"no string":  request("POST", "/api/authentication/oauth/tokens", "application/json", `{"grant_type":"`+grantJWTBearer+`","assertion":["`+assertion+`"]}`),
 		} {
 			if a := f.token(r); a.status != 400 || a.Error != "invalid_request" {

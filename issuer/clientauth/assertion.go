@@ -177,14 +177,20 @@ const (
 // checkSignature returns why an assertion is not signed by a key of the issuer of that name, or "". One signature is checked
 // whatever the issuer and its key are.
 func (a *Assertions) checkSignature(set *events.Set, t *jws.Token, issuer events.Name, now time.Time) string {
-	alg, public, problem := signerKey(set, t, issuer, now)
-	if problem != "" {
-		alg, public = t.Header.Algorithm, a.decoys[t.Header.Algorithm]
-	}
+	alg, public, problem := a.keyOrDecoy(set, t, issuer, now)
 	if err := jws.Verify(alg, public, t.SigningInput(), t.Signature()); err != nil && problem == "" {
 		return "wrong signature"
 	}
 	return problem
+}
+
+// keyOrDecoy returns the key to check a signature with: that of signerKey or, if there is a problem with it, a decoy.
+func (a *Assertions) keyOrDecoy(set *events.Set, t *jws.Token, issuer events.Name, now time.Time) (jws.Algorithm, crypto.PublicKey, string) {
+	alg, public, problem := signerKey(set, t, issuer, now)
+	if problem != "" {
+		return t.Header.Algorithm, a.decoys[t.Header.Algorithm], problem
+	}
+	return alg, public, ""
 }
 
 // signerKey returns the key that the assertion names, with its one algorithm, or why it is none that may sign.

@@ -300,6 +300,32 @@ func TestI4_ADecoyTakesAsMuchWorkAsAKey(t *testing.T) {
 	}
 }
 
+func TestI4_OneSignatureIsCheckedWhateverIsWrongWithTheKey(t *testing.T) {
+	w := newWorld(t)
+	w.key("orders", "old", events.Key{Public: w.private.Public(), Expires: time.Now().Unix()})
+	w.put("revoked.orders.dead", "{}")
+	for _, test := range []struct {
+		issuer  events.Name
+		kid     string
+		problem string
+	}{
+		{"orders", "k1", ""}, {"orders", "k9", "unknown key"}, {"orders", "old", "expired key"}, {"orders", "dead", "revoked key"},
+		{"stranger", "k1", "unknown key"}, {"", "k1", "unknown key"},
+	} {
+		token, err := jws.Parse(w.assertion(jws.Header{KeyID: test.kid}, claims(nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		alg, public, problem := w.assertions.keyOrDecoy(w.set, token, test.issuer, time.Now())
+		if problem != test.problem || !alg.Fits(public) {
+			t.Errorf("%s %s: problem %q, and a key of type %T for %s", test.issuer, test.kid, problem, public, alg)
+		}
+		if good := jws.Verify(alg, public, token.SigningInput(), token.Signature()) == nil; good != (test.problem == "") {
+			t.Errorf("%s %s: the signature is good: %v", test.issuer, test.kid, good)
+		}
+	}
+}
+
 func TestEveryAlgorithmOfTheMetadataWorks(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
