@@ -37,7 +37,7 @@ func (c *federationAddCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "%s may be client %s at revision %d; its tokens are sent as client_assertion, beside client_id=%[2]s\n", c.External, c.Client, revision)
+		fmt.Fprintf(a.err, "%s vouches for client %s at revision %d; send its tokens as client_assertion, with client_id=%[2]s\n", c.External, c.Client, revision)
 		return nil
 	})
 }

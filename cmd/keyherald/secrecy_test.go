@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/issuer/clientauth"
 )
 
 // runCLI runs one command line in a process of its own.
@@ -74,6 +77,22 @@ func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
 	byAPIKey := cli("", "token", "request", "--secret-file", write("secret", apiKey))
 	cli(offline, "token", "verify", "--audience", "https://billing")
 	cli(online, "token", "revoke")
+	assertion := cli("", "token", "assert", "--key-file", write("key", accessKey))
+	grant := cli("", "token", "assert", "--grant", "--key-file", write("key", accessKey))
+	for _, form := range []url.Values{ // once for good, then again, then in each other's place
+		{"grant_type": {"client_credentials"}, "client_assertion_type": {clientauth.AssertionType}, "client_assertion": {assertion}},
+		{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {grant}},
+		{"grant_type": {"client_credentials"}, "client_assertion_type": {clientauth.AssertionType}, "client_assertion": {assertion}},
+		{"grant_type": {"client_credentials"}, "client_assertion_type": {clientauth.AssertionType}, "client_assertion": {grant}},
+		{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}},
+		{"grant_type": {"client_credentials"}, "client_secret": {assertion}},
+	} {
+		resp, err := http.PostForm("http://"+httpAddr+"/oauth/token", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
 	// Wrong ones, too: errors are the likelier leak.
 	other := strings.Replace(apiKey, "khs_orders_", "khs_nobody_", 1)
 	for _, args := range [][]string{
@@ -108,7 +127,8 @@ func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
 		}
 		secrets[what] = append(forms(key.Private().Seed()), text[strings.LastIndexByte(text, '.')+1:][:40])
 	}
-	for what, token := range map[string]string{"offline token": offline, "online token": online, "token by API key": byAPIKey} {
+	for what, token := range map[string]string{"offline token": offline, "online token": online, "token by API key": byAPIKey,
+		"client assertion": assertion, "assertion of a grant": grant} {
 		secrets[what] = []string{token[strings.LastIndexByte(token, '.')+1:]}
 	}
 	lookFor := func(where string, text []byte) {
