@@ -173,6 +173,7 @@ func FuzzTokenRequest(f *testing.F) {
 		{form, "grant_type=client_credentials&client_id=orders&client_secret=khs_orders_x"},
 		{form, "grant_type=client_credentials&resource=a&resource=b&scope=a%20b"},
 		{form, "client_assertion_type=urn%3Aietf&client_assertion=a.b.c&grant_type=client_credentials"},
+		{form, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=a.b.c"},
 		{"application/json", `{"grant_type":"client_credentials","client_id":"orders","client_secret":"x"}`},
 		{"application/json", `{"resource":["a","b"],"grant_type":"client_credentials"}`},
 		{"application/json", `{"grant_type":`},
