@@ -24,6 +24,9 @@ func (n *Node) Ready() error {
 		return errors.New("the tokens of the platform are refused if they are made now: its record has a not_before in the future")
 	}
 	if !n.ring.covers(set, now, now.Add(n.cfg.TokenTTL).Unix()) {
+		if trouble := n.ring.trouble.Load(); trouble != nil {
+			return errors.New("the signing key that this node was given cannot be used: " + *trouble)
+		}
 		return errors.New("there is no signing key whose lease is long enough: it is not published yet, or could not be renewed")
 	}
 	return nil

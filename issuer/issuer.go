@@ -11,6 +11,8 @@
 //     until it ends, whatever happens to the node. Nodes need no leader and share no secret.
 //   - A key is used one second after it came back, so that verifiers have it before the first token. A new key takes over
 //     before the old one stops. A node that stops shortens its lease to the end of its last token.
+//   - A node can be given a key instead ([Config.SigningKey]), and several nodes the same one. The lease of such a key is renewed by
+//     whoever comes first, and shortened by nobody: it ends two hours after the last node that has the key.
 //   - What a caller may learn from a refusal is what package clientauth says; the reason goes to the audit log, one
 //     line for each token issued or refused, with no secret in it.
 //
@@ -43,6 +45,7 @@ package issuer
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -123,6 +126,10 @@ type Config struct {
 	TokenTTL time.Duration
 	// KeyRotation is the age at which the signing key is replaced. Zero: a day; at least 10 minutes.
 	KeyRotation time.Duration
+	// SigningKey is an Ed25519 key to sign with. Its record has a lease as any other; several nodes may have the same key, and keep the
+	// one record together. It is never replaced, whatever KeyRotation says. Sign is called by several goroutines. Nil: the node makes
+	// keys of its own, in memory.
+	SigningKey crypto.Signer
 	// Used is told of each client that has proved itself, while its request waits: it must not block. Nil: nobody is told.
 	Used func(*clientauth.Client)
 	// Metrics counts what the node does. Nil: nothing does.
@@ -157,7 +164,15 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	n := &Node{cfg: cfg, path: path}
+	n.cfg.SigningKey = nil // the key ring hides it
 	n.ring = keyring{keys: cfg.Keys, publish: cfg.Leases, mayMake: n.checkPlatform, rotation: cfg.KeyRotation, log: cfg.Logger}
+	if cfg.SigningKey != nil {
+		key, err := wrap(cfg.SigningKey)
+		if err != nil {
+			return nil, fmt.Errorf("issuer: %w", err)
+		}
+		n.ring.fixed = newSharedLease(key)
+	}
 	n.assertions, err = clientauth.NewAssertions(clientauth.AssertionConfig{
 		Issuer: cfg.Issuer, TokenEndpoint: cfg.Issuer + pathToken, Keys: cfg.Keys, Clients: cfg.Clients, Memory: cfg.Assertions,
 		UnknownKey: cfg.UnknownKey,

@@ -21,11 +21,13 @@ type keyring struct {
 	log      zerolog.Logger
 
 	current atomic.Pointer[signingKey] // the one that signs; read by requests
+	trouble atomic.Pointer[string]     // why the configured key cannot be used; nil: nothing is known to be wrong
 
 	// The rest is of the goroutine of Run.
-	leases []*lease  // the newest first
-	losses int       // keys that were lost in a row, none having been used
-	nextAt time.Time // when the next key may be made, at the earliest
+	fixed  *sharedLease // of the configured key; nil: the node makes its own
+	leases []*lease     // the newest first
+	losses int          // keys that were lost in a row, none having been used
+	nextAt time.Time    // when the next key may be made, at the earliest
 }
 
 // acquire returns the key for a token that ends at exp, or nil if there is none. The decision is made from the node's own
@@ -62,6 +64,10 @@ func (r *keyring) run(ctx context.Context) {
 
 // step looks at what has become of the keys and does what is due.
 func (r *keyring) step(ctx context.Context, now time.Time) {
+	if r.fixed != nil {
+		r.stepFixed(ctx, now)
+		return
+	}
 	r.observe(now)
 	r.rotate(now)
 	for _, l := range r.leases {
@@ -86,6 +92,7 @@ func (r *keyring) observe(now time.Time) {
 	}
 	newest := slices.IndexFunc(r.leases, func(l *lease) bool { return l.settled(now) })
 	if newest < 0 {
+		r.current.Store(nil)
 		return
 	}
 	key := r.leases[newest].key
@@ -156,7 +163,8 @@ func (r *keyring) write(ctx context.Context, l *lease, exp int64) error {
 	return err
 }
 
-// stop ends the use of all keys and shortens their leases to the end of their last tokens.
+// stop ends the use of all keys and shortens their leases to the end of their last tokens. That of a key which the node was given is
+// not among them: others may use it.
 func (r *keyring) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()

@@ -18,7 +18,7 @@ type lease struct {
 	written   int64     // exp of the last write that is known to have taken place
 	longest   int64     // latest exp ever written: for so long the bucket may have a record that says so
 	applied   int64     // exp of the record in the node's own set
-	appeared  time.Time // when a record was first seen there; zero: not yet
+	appeared  time.Time // since when the record is seen there without a lapse; zero: not yet
 
 	failures int       // writes that failed, in a row
 	next     time.Time // when the record may be written again, at the earliest
@@ -42,11 +42,22 @@ func (l *lease) observe(set *events.Set, confirmed, now time.Time) (lost string)
 		}
 		l.adopt(entry.Revision, now) // our own write, whose answer got lost
 	}
-	l.applied = entry.Record.Expires
-	if l.appeared.IsZero() {
+	l.apply(entry.Record, now)
+	return ""
+}
+
+// apply notes the record that the node's own set has.
+func (l *lease) apply(record *events.Key, now time.Time) {
+	if l.appeared.IsZero() || l.lapsed(now) {
 		l.appeared = now
 	}
-	return ""
+	l.applied, l.longest = record.Expires, max(l.longest, record.Expires)
+}
+
+// lapsed reports whether the lease, as it was last seen, has come to its end. A renewal that comes then is as good as a new key:
+// verifiers have to see it before the first token.
+func (l *lease) lapsed(now time.Time) bool {
+	return l.applied != 0 && now.Unix() >= l.applied-lapseMargin
 }
 
 // missing tells a record that is gone from one that is on its way.

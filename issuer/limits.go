@@ -18,6 +18,9 @@ const (
 	leaseMargin = int64(events.MaxLeeway / time.Second)
 	// settleTime is how long a key must be in the node's own set before it signs, so that it is in the verifiers', too.
 	settleTime = time.Second
+	// lapseMargin is how long before its end a lease counts as ended for the node's keys, in seconds: more than lookEvery. No token has
+	// been signed for leaseMargin then.
+	lapseMargin = 2
 	// lookEvery is how often a node looks at its own set for what has become of its key. That is a few loads of
 	// memory. What must not wait is looked up for each token.
 	lookEvery = 200 * time.Millisecond

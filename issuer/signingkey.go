@@ -3,6 +3,7 @@ package issuer
 import (
 	"crypto"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,12 +14,12 @@ import (
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
-// signingKey is a key that this node has made for itself. Its private half is within a function and nowhere else, so that
+// signingKey is a key with which this node signs. Its private half is within a function and nowhere else, so that
 // no formatting, logging or comparing of this value, or of one that has it, can get at it.
 type signingKey struct {
 	kid    events.KeyID
 	public crypto.PublicKey
-	sign   func(message []byte) []byte
+	sign   func(message []byte) ([]byte, error)
 	tokens *jws.Signer // signs access tokens with it
 
 	mu      sync.Mutex
@@ -38,17 +39,33 @@ func newSigningKey() (*signingKey, error) {
 
 // hide makes a signing key of a private one.
 func hide(private ed25519.PrivateKey) (*signingKey, error) {
-	public := private.Public()
-	thumbprint, err := events.Thumbprint(public)
+	k, err := withSign(private.Public(), func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil })
 	if err != nil {
 		return nil, fmt.Errorf("make signing key: %w", err)
 	}
-	sign := func(message []byte) []byte { return ed25519.Sign(private, message) }
-	k := &signingKey{kid: events.KeyID(thumbprint), public: public, sign: sign}
-	if k.tokens, err = jws.NewSigner(jws.Header{Algorithm: jws.EdDSA, KeyID: thumbprint, Type: "at+jwt"}, k); err != nil {
-		return nil, fmt.Errorf("make signing key: %w", err)
+	return k, nil
+}
+
+// wrap makes a signing key of one that was configured. The private half may be anywhere.
+func wrap(signer crypto.Signer) (*signingKey, error) {
+	if events.CheckPublicKey(events.EdDSA, signer.Public()) != nil { // its error is about records
+		return nil, errors.New("SigningKey is not a usable Ed25519 key")
+	}
+	k, err := withSign(signer.Public(), func(message []byte) ([]byte, error) { return signer.Sign(rand.Reader, message, crypto.Hash(0)) })
+	if err != nil {
+		return nil, fmt.Errorf("SigningKey: %w", err)
 	}
 	return k, nil
+}
+
+func withSign(public crypto.PublicKey, sign func([]byte) ([]byte, error)) (k *signingKey, err error) {
+	thumbprint, err := events.Thumbprint(public)
+	if err != nil {
+		return nil, err
+	}
+	k = &signingKey{kid: events.KeyID(thumbprint), public: public, sign: sign}
+	k.tokens, err = jws.NewSigner(jws.Header{Algorithm: jws.EdDSA, KeyID: thumbprint, Type: "at+jwt"}, k)
+	return k, err
 }
 
 // Public returns the public half.
@@ -59,7 +76,7 @@ func (k *signingKey) Sign(_ io.Reader, message []byte, opts crypto.SignerOpts) (
 	if opts.HashFunc() != 0 {
 		return nil, errors.New("an Ed25519 key signs messages, not digests")
 	}
-	return k.sign(message), nil
+	return k.sign(message)
 }
 
 // reserve notes that a token which ends at exp is about to be signed, and reports whether that may be.
