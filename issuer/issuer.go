@@ -165,7 +165,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, path: path}
 	n.cfg.SigningKey = nil // the key ring hides it
-	n.ring = keyring{keys: cfg.Keys, publish: cfg.Leases, mayMake: n.checkPlatform, rotation: cfg.KeyRotation, log: cfg.Logger}
+	n.ring = keyring{
+		keys: cfg.Keys, publish: cfg.Leases, mayMake: n.checkPlatform, generate: newSigningKey, rotation: cfg.KeyRotation, log: cfg.Logger,
+	}
 	if cfg.SigningKey != nil {
 		key, err := wrap(cfg.SigningKey)
 		if err != nil {

@@ -16,7 +16,8 @@ import (
 type keyring struct {
 	keys     KeySet
 	publish  LeasePublisher
-	mayMake  func(*events.Set) error // nil if the set is of the registry that the node is set up for
+	mayMake  func(*events.Set) error     // nil if the set is of the registry that the node is set up for
+	generate func() (*signingKey, error) // makes a new key
 	rotation time.Duration
 	log      zerolog.Logger
 
@@ -134,7 +135,7 @@ func (r *keyring) rotate(now time.Time) {
 	if err := r.mayMake(r.keys.Keys()); err != nil {
 		return // Ready says why
 	}
-	key, err := newSigningKey()
+	key, err := r.generate()
 	if err != nil {
 		r.nextAt = now.Add(retryMost)
 		r.log.Error().Err(err).Msg("no new signing key")
