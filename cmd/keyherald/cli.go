@@ -20,6 +20,7 @@ type cli struct {
 	Version  kong.VersionFlag `group:"global" help:"Print the version." env:"-"`
 
 	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
+	Init       initCmd       `cmd:"" help:"Make the buckets on a NATS server or cluster, or check them."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
 	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, disable, enable."`
 	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`

@@ -31,6 +31,10 @@ var examples = map[string]string{
 		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com
 		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
+	"init": `
+		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
+		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json
+		keyherald init --print-roles admin=UBVOK5B3CYZ7JGQXTSPOVQFHUBXHSIXMWNVCGMLUHUW6ZZXO2IZCQGOG`,
 	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
 	"client list":   `keyherald client list --json`,
 	"client show":   `keyherald client show orders`,

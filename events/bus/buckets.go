@@ -117,6 +117,9 @@ func (d Drift) String() string {
 	return fmt.Sprintf("stream %s has %s %s and must have %s", d.Stream, d.Setting, d.Have, d.Want)
 }
 
+// IsMissing reports whether the stream does not exist.
+func (d Drift) IsMissing() bool { return d.Setting == settingExists }
+
 const (
 	settingExists = "exists"
 	settingFormat = "metadata." + formatKey

@@ -16,13 +16,19 @@ var (
 	// ErrNotFound: no message was ever written on that name, or none is left.
 	ErrNotFound = errors.New("no such record")
 	// ErrNoBucket: the bucket does not exist on the server.
-	ErrNoBucket = errors.New("the bucket does not exist: start keyherald serve once, it makes the buckets")
+	ErrNoBucket = errors.New("the bucket does not exist: keyherald init makes the buckets, and serve on a NATS server of its own")
 	// ErrUnreachable: there is no connection to a NATS server.
 	ErrUnreachable = errors.New("NATS cannot be reached")
 	// ErrPermission: the credential's role does not allow it.
 	ErrPermission = errors.New("the NATS credential does not allow it")
 	// ErrUnknownOutcome: a write was sent, and whether it took place could not be found out in time.
 	ErrUnknownOutcome = errors.New("the outcome of the write is unknown: read the record before trying again")
+	// ErrNoJetStream: the server, or the credential's account on it, has no JetStream.
+	ErrNoJetStream = errors.New("there is no JetStream for this account on the NATS server")
+	// ErrOldServer: the server is older than the buckets need.
+	ErrOldServer = errors.New("the NATS server is too old")
+	// ErrReplicas: the servers are not enough for the replicas asked for.
+	ErrReplicas = errors.New("the NATS servers cannot keep that many replicas")
 	// ErrTooLarge: the value is larger than a record may be.
 	ErrTooLarge = errors.New("the value is too large for a record")
 )
@@ -64,6 +70,30 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return err
+}
+
+// The codes of errors that the client library has no name for.
+const (
+	codeNoPeers            jetstream.ErrorCode = 10005 // in a cluster: no suitable peers for placement
+	codeReplicasNoCluster  jetstream.ErrorCode = 10074 // replicas > 1 not supported in non-clustered mode
+	codeInsufficientStores jetstream.ErrorCode = 10023 // insufficient resources
+)
+
+// translateSetup is translate for making and checking buckets, when it is no bucket that is missing.
+func translateSetup(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeJetStreamNotEnabledForAccount, jetstream.JSErrCodeJetStreamNotEnabled:
+			return ErrNoJetStream
+		case codeNoPeers, codeReplicasNoCluster, codeInsufficientStores:
+			return fmt.Errorf("%w: the server says: %s", ErrReplicas, api.Description)
+		}
+	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return ErrNoJetStream
+	}
+	return translate(err)
 }
 
 // isDisconnected reports whether a request failed for want of a connection.

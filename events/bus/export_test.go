@@ -11,3 +11,6 @@ var (
 // The feeds of a key set.
 func (k *KeySet) KeysFeed() *Feed        { return k.keysFeed }
 func (k *KeySet) RevocationsFeed() *Feed { return k.revFeed }
+
+// CheckVersion is what CheckServer asks of a server's version.
+var CheckVersion = checkVersion

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// foreign is a NATS server that is not ours: a plain nats-server, with the users of init --print-roles if it has any.
+type foreign struct {
+	*server.Server
+	url  string
+	dir  string
+	keys map[bus.Role]string // files with seeds
+}
+
+// key is the file with a role's seed.
+func (f *foreign) key(r bus.Role) string { return f.keys[r] }
+
+// startForeign starts a server with JetStream that asks for no credential, until the test ends.
+func startForeign(t *testing.T, config string, change ...func(*server.Options)) *foreign {
+	t.Helper()
+	f := &foreign{dir: t.TempDir(), keys: map[bus.Role]string{}}
+	opts := &server.Options{}
+	if config != "" {
+		if err := opts.ProcessConfigString(config); err != nil {
+			t.Fatalf("%v\n%s", err, config)
+		}
+	}
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	opts.JetStream, opts.StoreDir, opts.SyncAlways = true, f.dir, true
+	for _, c := range change {
+		c(opts)
+	}
+	var err error
+	if f.Server, err = server.NewServer(opts); err != nil {
+		t.Fatal(err)
+	}
+	f.Start()
+	t.Cleanup(func() { f.Shutdown(); f.WaitForShutdown() })
+	if !f.ReadyForConnections(patience) {
+		t.Fatal("the NATS server does not start")
+	}
+	f.url = f.ClientURL()
+	return f
+}
+
+// startWithRoles starts a server with a user for each role, configured by what init --print-roles prints.
+func startWithRoles(t *testing.T, more ...string) *foreign {
+	t.Helper()
+	users, keys := map[bus.Role]string{}, map[bus.Role]string{}
+	dir := t.TempDir()
+	for _, role := range bus.Roles() {
+		pair, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, err := pair.Seed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if users[role], err = pair.PublicKey(); err != nil {
+			t.Fatal(err)
+		}
+		keys[role] = filepath.Join(dir, string(role)+".nk")
+		if err := os.WriteFile(keys[role], seed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var config bytes.Buffer
+	if err := printRoles(&config, users); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range more {
+		fmt.Fprintln(&config, text)
+	}
+	f := startForeign(t, config.String())
+	f.keys = keys
+	return f
+}
+
+// withBuckets starts a server with the roles and the buckets.
+func withBuckets(t *testing.T) *foreign {
+	t.Helper()
+	f := startWithRoles(t)
+	if _, errs, err := runCLI("", "init", "--nats", f.url, "--nkey", f.key(bus.Admin)); err != nil {
+		t.Fatalf("%v\n%s", err, errs)
+	}
+	return f
+}
