@@ -206,14 +206,14 @@ func (c *Config) setDefaults() error {
 	if c.TokenTTL == 0 {
 		c.TokenTTL = defaultTokenTTL
 	}
-	if c.TokenTTL < time.Second || c.TokenTTL > maxTokenTTL {
-		return fmt.Errorf("TokenTTL %v is not between a second and %v: a token must end before the lease of its key", c.TokenTTL, maxTokenTTL)
+	if c.TokenTTL < time.Second || c.TokenTTL > MaxTokenTTL {
+		return fmt.Errorf("TokenTTL %v is not between a second and %v: a token must end before the lease of its key", c.TokenTTL, MaxTokenTTL)
 	}
 	if c.KeyRotation == 0 {
 		c.KeyRotation = defaultRotation
 	}
-	if c.KeyRotation < minRotation {
-		return fmt.Errorf("KeyRotation %v is less than %v", c.KeyRotation, minRotation)
+	if c.KeyRotation < MinKeyRotation {
+		return fmt.Errorf("KeyRotation %v is less than %v", c.KeyRotation, MinKeyRotation)
 	}
 	return nil
 }

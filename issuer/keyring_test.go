@@ -162,7 +162,7 @@ func TestARequestThatFindsAKeyAsItIsRetiredGetsItsSuccessor(t *testing.T) {
 
 func TestNoRequestIsRefusedDuringRotations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := startReady(t, func(c *Config) { c.KeyRotation = minRotation })
+		f := startReady(t, func(c *Config) { c.KeyRotation = MinKeyRotation })
 		var workers sync.WaitGroup
 		stop := make(chan struct{})
 		for range 4 {

@@ -36,15 +36,15 @@ const (
 	retryMost  = 30 * time.Second
 
 	defaultRotation = 24 * time.Hour
-	// minRotation keeps the number of keys of a node in a bucket, each of which stays there for three hours, low.
-	minRotation = 10 * time.Minute
+	// MinKeyRotation is the least that [Config.KeyRotation] may be. It keeps the number of keys of a node in a bucket, each of which stays there for three hours, low.
+	MinKeyRotation = 10 * time.Minute
 )
 
 // Of tokens.
 const (
 	defaultTokenTTL = 15 * time.Minute
-	// maxTokenTTL leaves a lease that could not be renewed for 45 minutes long enough for a new token.
-	maxTokenTTL = time.Hour
+	// MaxTokenTTL is the most that [Config.TokenTTL] may be. It leaves a lease that could not be renewed for 45 minutes long enough for a new token.
+	MaxTokenTTL = time.Hour
 )
 
 // Of requests and answers.

@@ -53,7 +53,7 @@ func (f *fixture) lateVerifier(late time.Duration) *verifier.Verifier {
 // behind. Every token is verified at once, and again just before its end.
 func TestI20_NoTokenIsRefusedWhileKeysRotate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fast := func(c *Config) { c.KeyRotation, c.TokenTTL = minRotation, 5*time.Minute }
+		fast := func(c *Config) { c.KeyRotation, c.TokenTTL = MinKeyRotation, 5*time.Minute }
 		f := startReady(t, fast)
 		other := f.beside(fast)
 		verifiers := map[string]*verifier.Verifier{}

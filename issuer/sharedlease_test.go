@@ -56,7 +56,7 @@ func TestAGivenKeyIsRegisteredByItsThumbprintAndNeverReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := newPrivateKey(t)
 		start := time.Now()
-		f := startReady(t, withSigningKey(key), func(c *Config) { c.KeyRotation = minRotation })
+		f := startReady(t, withSigningKey(key), func(c *Config) { c.KeyRotation = MinKeyRotation })
 		kid := kidOf(t, key)
 		if record := f.leaseOf(kid); record.Expires != start.Add(leaseLife).Unix() || record.IssuedAt != start.Unix() {
 			t.Errorf("record %+v", record)

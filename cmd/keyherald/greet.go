@@ -7,18 +7,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/keyherald/keyherald/events/bus"
 )
 
 // greet says what runs where, and what to do next.
 func (c *serveCmd) greet(a *app, at addresses, http net.Addr, first bool) {
 	fmt.Fprintf(a.err, "keyherald: token service on %s://%s (issuer %s)\n", c.scheme(), http, c.Issuer)
-	if !at.local {
-		fmt.Fprintf(a.err, "keyherald: on NATS at %s\n", at.issuer.URL)
-		return
+	if at.local {
+		fmt.Fprintf(a.err, "keyherald: NATS with the live keys at %s, data in %s\n", at.issuer.URL, c.Data)
+	} else {
+		fmt.Fprintf(a.err, "keyherald: on NATS at %s\n", bus.RedactURL(at.issuer.URL))
 	}
-	fmt.Fprintf(a.err, "keyherald: NATS with the live keys at %s, data in %s\n", at.issuer.URL, c.Data)
 	if first {
 		fmt.Fprintf(a.err, "keyherald: first start: the admin's access key is in %s\n", c.adminFile())
+	}
+	if !at.local {
+		return
 	}
 	nkey := func(role string) string { return shellWord(filepath.Join(c.Data, "nats", role+".nk")) }
 	fmt.Fprintf(a.err, `keyherald: next, in another terminal:

@@ -29,6 +29,7 @@ var examples = map[string]string{
 	"serve": `
 		keyherald serve --data d --http 127.0.0.1:8080 --nats-listen 127.0.0.1:4222
 		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com
+		keyherald serve --nats nats://nats.example.com:4222 --nkey issuer.nk --signing-key signing.pem --issuer https://auth.example.com
 		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
 	"init": `

@@ -99,7 +99,7 @@ func (c *initCmd) print(a *app, r initReport) error {
 then any number of them without one:
   keyherald serve --nats %[1]s --nkey issuer.nk --registry-nkey operator.nk --issuer https://auth.example.com --data data
   keyherald serve --nats %[1]s --nkey issuer.nk --issuer https://auth.example.com
-`, shellWord(c.NATS))
+`, shellWord(bus.RedactURL(c.NATS)))
 	return nil
 }
 

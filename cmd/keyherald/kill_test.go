@@ -19,25 +19,40 @@ import (
 	"github.com/keyherald/keyherald/verifier"
 )
 
+// lockedBuffer is what a process prints, to be read while it does.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // process is a keyherald serve.
 type process struct {
 	cmd  *exec.Cmd
-	err  bytes.Buffer
+	err  lockedBuffer
 	done chan struct{}
 }
 
 func startServe(t *testing.T, dir, httpAddr, natsAddr string) *process {
 	t.Helper()
-	p := launch(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr)
-	if err := waitReady(t.Context(), "http://"+httpAddr); err != nil {
-		p.kill()
-		t.Fatalf("%v\n%s", err, p.err.String())
-	}
+	p := startProcess(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr)
+	p.waitReady(t, httpAddr)
 	return p
 }
 
-// launch starts a process that runs until it is killed, or the test ends.
-func launch(t *testing.T, args ...string) *process {
+// startProcess starts keyherald, until the test ends.
+func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command("keyherald", args...), done: make(chan struct{})}
 	p.cmd.Stderr = &p.err
@@ -50,6 +65,14 @@ func launch(t *testing.T, args ...string) *process {
 	}()
 	t.Cleanup(p.kill)
 	return p
+}
+
+func (p *process) waitReady(t *testing.T, httpAddr string) {
+	t.Helper()
+	if err := waitReady(t.Context(), "http://"+httpAddr); err != nil {
+		p.kill()
+		t.Fatalf("%v\n%s", err, p.err.String())
+	}
 }
 
 // kill is kill -9.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,8 +51,8 @@ func startForeign(t *testing.T, config string, change ...func(*server.Options)) 
 	return f
 }
 
-// startWithRoles starts a server with a user for each role, configured by what init --print-roles prints.
-func startWithRoles(t *testing.T, more ...string) *foreign {
+// startWithRoles starts a server with a user for each role, configured by what init --print-roles prints, or what edit makes of it.
+func startWithRoles(t *testing.T, edit ...func(config string) string) *foreign {
 	t.Helper()
 	users, keys := map[bus.Role]string{}, map[bus.Role]string{}
 	dir := t.TempDir()
@@ -78,10 +77,11 @@ func startWithRoles(t *testing.T, more ...string) *foreign {
 	if err := printRoles(&config, users); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range more {
-		fmt.Fprintln(&config, text)
+	text := config.String()
+	for _, e := range edit {
+		text = e(text)
 	}
-	f := startForeign(t, config.String())
+	f := startForeign(t, text)
 	f.keys = keys
 	return f
 }

@@ -157,7 +157,12 @@ func writeAddress(dir string, at address) error {
 }
 
 // replaceFile writes a file whole or not at all, for its owner only.
-func replaceFile(name string, text []byte) error {
+func replaceFile(name string, text []byte) error { return writeFile(name, text, os.Rename) }
+
+// createFile does so if there is none of that name; otherwise the error is fs.ErrExist.
+func createFile(name string, text []byte) error { return writeFile(name, text, os.Link) }
+
+func writeFile(name string, text []byte, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {
 		return err
@@ -170,5 +175,5 @@ func replaceFile(name string, text []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	return place(f.Name(), name)
 }

@@ -112,7 +112,7 @@ func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.kill()
-	said.Write(p.err.Bytes())
+	said.WriteString(p.err.String())
 	if !strings.Contains(said.String(), `"level":"debug"`) || !strings.Contains(said.String(), "audit") {
 		t.Fatal("nothing was logged: the test would prove nothing")
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 type serveCmd struct {
-	Data       string `help:"Data directory: NATS store, NATS credentials. Made at the first start." default:"data" placeholder:"DIR" type:"path"`
+	Data       string `help:"Data directory: NATS store, NATS credentials, the first admin's access key. Made at the first start." default:"data" placeholder:"DIR" type:"path"`
 	HTTP       string `name:"http" help:"Address of the token service." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server, for verifiers and the nats CLI." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	Issuer     string `help:"URL of the token service, the iss of its tokens. Default: the address of --http after http:// or, with --tls-cert, https://." placeholder:"URL"`
@@ -27,9 +27,10 @@ type serveCmd struct {
 	NATS          string `name:"nats" help:"NATS server to use instead of the embedded one." placeholder:"URL"`
 	Nkey          string `help:"File with the nkey seed of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
 	Creds         string `help:"File with the credentials (user JWT and seed) of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
-	RegistryNkey  string `help:"File with the nkey seed of the role operator for --nats: makes the platform's record if it is missing." placeholder:"FILE" type:"path" xor:"operator"`
+	RegistryNkey  string `help:"File with the nkey seed of the role operator for --nats: makes the platform's record if it is missing, and the first admin, whose access key goes to DIR/admin.key." placeholder:"FILE" type:"path" xor:"operator"`
 	RegistryCreds string `help:"File with the credentials of the role operator for --nats." placeholder:"FILE" type:"path" xor:"operator"`
 
+	nodeFlags
 	MaxStaleness time.Duration `help:"How old the live key set may be for the token service to answer; negative: of any age." default:"1h" placeholder:"DURATION"`
 }
 
@@ -49,6 +50,10 @@ func (c *serveCmd) Run(ctx context.Context, a *app) error {
 
 func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err := c.check(); err != nil {
+		return err
+	}
+	signingKey, err := c.nodeFlags.signingKey()
+	if err != nil {
 		return err
 	}
 	edge, listener, err := c.listen(a.log)
@@ -105,6 +110,7 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	cfg := issuer.Config{
 		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
 		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Used: used, Metrics: counted, Logger: a.log,
+		TokenTTL: c.TokenTTL, KeyRotation: c.KeyRotation, SigningKey: signingKey,
 	}
 	edge.configure(&cfg)
 	node, err := issuer.New(cfg)

@@ -70,13 +70,29 @@ func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
 	return nil, err
 }
 
+// connectOperator connects as operator, and asks for what only that role may read.
+func connectOperator(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
+	conn, err := bus.Connect(ctx, cfg)
+	if err == nil {
+		if _, err = conn.Source(bus.Usage).State(ctx); err == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
+	if errors.Is(err, bus.ErrPermission) {
+		err = &hinted{fmt.Errorf("the registry needs a NATS credential of the role operator: %w", err),
+			"give it with --registry-nkey or --registry-creds, or none for a node that registers nobody"}
+	}
+	return nil, err
+}
+
 // openRegistry connects as operator and returns a registry over the set that this process has anyway, or nil if it has no operator's
 // credential: a node of the token service needs no right to register anybody.
 func (c *serveCmd) openRegistry(ctx context.Context, a *app, at addresses, keys *bus.KeySet) (*office, func(), error) {
 	if at.operator == nil {
 		return nil, func() {}, nil
 	}
-	conn, err := bus.Connect(ctx, *at.operator)
+	conn, err := connectOperator(ctx, *at.operator)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,11 +117,10 @@ func (c *serveCmd) prepare(ctx context.Context, at addresses, reg *office) (firs
 	if err := reg.keys.Sync(ctx); err != nil { // with the record that may have been made
 		return false, err
 	}
-	if !at.local {
-		return false, nil
-	}
-	if err := writeAddress(c.Data, address{NATS: at.operator.URL, Issuer: c.Issuer, HTTP: c.HTTP}); err != nil {
-		return false, err
+	if at.local {
+		if err := writeAddress(c.Data, address{NATS: at.operator.URL, Issuer: c.Issuer, HTTP: c.HTTP}); err != nil {
+			return false, err
+		}
 	}
 	return makeAdmin(ctx, reg.Registry, caller, reg.keys.Keys(), c.adminFile(), platform.Account)
 }

@@ -81,7 +81,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		if err == nil {
 			break
 		}
-		err = fmt.Errorf("connecting to %s: %w", redact(cfg.URL), connectError(err))
+		err = fmt.Errorf("connecting to %s: %w", RedactURL(cfg.URL), connectError(err))
 		if !cfg.Wait || errors.Is(err, ErrPermission) {
 			return nil, err
 		}
@@ -153,8 +153,8 @@ func connectError(err error) error {
 	return fmt.Errorf("%w (is keyherald serve running there?): %w", ErrUnreachable, err)
 }
 
-// redact leaves the user and password out of a URL.
-func redact(urls string) string {
+// RedactURL leaves the user and password out of a URL, or of several separated by commas.
+func RedactURL(urls string) string {
 	parts := strings.Split(urls, ",")
 	for i, p := range parts {
 		if scheme, rest, ok := strings.Cut(p, "://"); ok {
