@@ -36,7 +36,7 @@ func initJSON(t *testing.T, args ...string) (initReport, int, string) {
 	return report, exitOf(err), errs
 }
 
-func TestInitMakesTheBucketsOnceOnAServerOfSomebodyElse(t *testing.T) {
+func TestN_InitMakesTheBucketsOnceOnAServerOfSomebodyElse(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]*foreign{"with the roles": startWithRoles(t), "without credentials": startForeign(t, "")} {
 		at := []string{"--nats", f.url}
@@ -64,7 +64,7 @@ func TestInitMakesTheBucketsOnceOnAServerOfSomebodyElse(t *testing.T) {
 	}
 }
 
-func TestInitRefusesBucketsThatItDidNotMakeAndTellsDrift(t *testing.T) {
+func TestN_InitRefusesBucketsThatItDidNotMakeAndTellsDrift(t *testing.T) {
 	t.Parallel()
 	f := startForeign(t, "")
 	conn, err := bus.Connect(t.Context(), bus.Config{URL: f.url})
@@ -110,7 +110,7 @@ func TestInitRefusesBucketsThatItDidNotMakeAndTellsDrift(t *testing.T) {
 	}
 }
 
-func TestInitSaysWhatIsWrongWithTheServer(t *testing.T) {
+func TestN_InitSaysWhatIsWrongWithTheServer(t *testing.T) {
 	t.Parallel()
 	roles := startWithRoles(t)
 	plain := startForeign(t, "")

@@ -47,7 +47,7 @@ func startCluster(t *testing.T) []*foreign {
 	return cluster
 }
 
-func TestInitOnAClusterKeepsTheBucketsOnAsManyServersAsAsked(t *testing.T) {
+func TestN_InitOnAClusterKeepsTheBucketsOnAsManyServersAsAsked(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t)
 	urls := cluster[0].url + "," + cluster[1].url + "," + cluster[2].url

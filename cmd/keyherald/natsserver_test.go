@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,9 +16,13 @@ import (
 // foreign is a NATS server that is not ours: a plain nats-server, with the users of init --print-roles if it has any.
 type foreign struct {
 	*server.Server
-	url  string
-	dir  string
-	keys map[bus.Role]string // files with seeds
+	t      *testing.T
+	url    string
+	dir    string
+	keys   map[bus.Role]string // files with seeds
+	config string
+	change []func(*server.Options)
+	port   int
 }
 
 // key is the file with a role's seed.
@@ -26,29 +31,40 @@ func (f *foreign) key(r bus.Role) string { return f.keys[r] }
 // startForeign starts a server with JetStream that asks for no credential, until the test ends.
 func startForeign(t *testing.T, config string, change ...func(*server.Options)) *foreign {
 	t.Helper()
-	f := &foreign{dir: t.TempDir(), keys: map[bus.Role]string{}}
+	f := &foreign{t: t, dir: t.TempDir(), keys: map[bus.Role]string{}, config: config, change: change, port: server.RANDOM_PORT}
+	f.start()
+	f.url, f.port = f.ClientURL(), f.Addr().(*net.TCPAddr).Port // for all later starts
+	t.Cleanup(f.stop)
+	return f
+}
+
+// start starts the server again after stop, on the same port and store.
+func (f *foreign) start() {
+	f.t.Helper()
 	opts := &server.Options{}
-	if config != "" {
-		if err := opts.ProcessConfigString(config); err != nil {
-			t.Fatalf("%v\n%s", err, config)
+	if f.config != "" {
+		if err := opts.ProcessConfigString(f.config); err != nil {
+			f.t.Fatalf("%v\n%s", err, f.config)
 		}
 	}
-	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", f.port, true, true
 	opts.JetStream, opts.StoreDir, opts.SyncAlways = true, f.dir, true
-	for _, c := range change {
+	for _, c := range f.change {
 		c(opts)
 	}
 	var err error
 	if f.Server, err = server.NewServer(opts); err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	f.Start()
-	t.Cleanup(func() { f.Shutdown(); f.WaitForShutdown() })
+	f.Server.Start()
 	if !f.ReadyForConnections(patience) {
-		t.Fatal("the NATS server does not start")
+		f.t.Fatal("the NATS server does not start")
 	}
-	f.url = f.ClientURL()
-	return f
+}
+
+func (f *foreign) stop() {
+	f.Shutdown()
+	f.WaitForShutdown()
 }
 
 // startWithRoles starts a server with a user for each role, configured by what init --print-roles prints, or what edit makes of it.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -177,7 +179,7 @@ func TestTwoFirstStartsAtOnceMakeOnePlatformAndOneAdmin(t *testing.T) {
 	}
 }
 
-func TestANodeThatCannotWorkSaysSoAtTheStart(t *testing.T) {
+func TestP6_ANodeThatCannotWorkSaysSoAtTheStart(t *testing.T) {
 	t.Parallel()
 	f := withBuckets(t)
 	empty := startWithRoles(t)
@@ -225,8 +227,8 @@ func TestANodeThatCannotWorkSaysSoAtTheStart(t *testing.T) {
 	}
 }
 
-// TestANodeThatMayNotWriteItsKeyIsNotReady and says in its log why.
-func TestANodeThatMayNotWriteItsKeyIsNotReady(t *testing.T) {
+// TestP6_ANodeThatMayNotWriteItsKeyIsNotReady and says in its log why.
+func TestP6_ANodeThatMayNotWriteItsKeyIsNotReady(t *testing.T) {
 	t.Parallel()
 	f := startWithRoles(t, func(config string) string {
 		right := `"$KV.KEYS.key.platform.>"` + "\n"
@@ -256,6 +258,33 @@ func TestANodeThatMayNotWriteItsKeyIsNotReady(t *testing.T) {
 	}
 }
 
+func TestANodeWhoseNATSGoesAwayStopsInTimeAndComesBackByItself(t *testing.T) {
+	t.Parallel()
+	f := withBuckets(t)
+	n := startNode(t, f, append(f.withRegistry(filepath.Join(t.TempDir(), "d")), "--max-staleness", "7s")...)
+	apiKey := f.register(t, "orders")
+	ask := func() int {
+		_, status, err := n.ask(http.DefaultClient, url.Values{"client_secret": {apiKey}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if status := ask(); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	f.stop()
+	eventstest.Eventually(t, "the node answers 503, and nothing else before", func() bool {
+		status := ask()
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("status %d", status)
+		}
+		return status == http.StatusServiceUnavailable
+	})
+	f.start()
+	eventstest.Eventually(t, "the node is back", func() bool { return ask() == http.StatusOK })
+}
+
 func TestNodesWithOneKeyFileShareItsLease(t *testing.T) {
 	t.Parallel()
 	f := withBuckets(t)
@@ -266,7 +295,7 @@ func TestNodesWithOneKeyFileShareItsLease(t *testing.T) {
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := startNode(t, f, append(f.withRegistry(filepath.Join(t.TempDir(), "d")), "--signing-key", file, "--token-ttl", "5m")...)
+	first := startNode(t, f, append(f.withRegistry(filepath.Join(t.TempDir(), "d")), "--signing-key", file, "--token-ttl", "5m", "--log-level", "debug")...)
 	second := startNode(t, f, "--signing-key", file)
 	apiKey := f.register(t, "orders")
 	v, keys := f.verifier(t), f.follow(t)
@@ -292,6 +321,7 @@ func TestNodesWithOneKeyFileShareItsLease(t *testing.T) {
 	if err := keys.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	lookForKey(t, file, first.err.String())
 	after := keys.Keys().Key(events.Platform, events.KeyID(kid))
 	if after.Revision != before.Revision || time.Until(time.Unix(after.Record.Expires, 0)) < time.Hour {
 		t.Errorf("a node that stopped has changed the lease from %+v to %+v", before.Record, after.Record)
@@ -303,6 +333,26 @@ func TestNodesWithOneKeyFileShareItsLease(t *testing.T) {
 	for _, token := range append(tokens, text) {
 		if _, err := v.Verify(token); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// lookForKey looks for the private key of a file in what a node has said.
+func lookForKey(t *testing.T, file, said string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil || !strings.Contains(said, `"level":"debug"`) {
+		t.Fatalf("%v, or nothing was logged: %s", err, said)
+	}
+	encoded := strings.Split(strings.TrimSpace(string(text)), "\n")[1]
+	for _, form := range append(forms(key.(ed25519.PrivateKey).Seed()), encoded) {
+		if strings.Contains(said, form) {
+			t.Error("the private key is in the log")
 		}
 	}
 }
