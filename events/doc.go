@@ -113,7 +113,8 @@
 //     lost them ([Set.KeepRevocations]).
 //   - Keys of the platform are leases of its nodes: put with an exp, renewed, and dropped by the bucket (message TTL) 1 h after it. A
 //     set forgets them at the first key put to the platform 1 h after their exp. A record that shortens a lease must stay in
-//     the bucket at least as long as the longer ones before it, else these would come back.
+//     the bucket at least as long as the longer ones before it, else these would come back. Nodes that have the same key renew its one
+//     record together, and none of them shortens it.
 //
 // An iss is looked up in this order ([Set.IssuerOf]), byte by byte: the platform; the clients; the external issuers. An
 // external issuer is not trusted under an iss that is the platform's or begins with its /v1/clients/. Two external

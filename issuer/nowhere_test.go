@@ -178,11 +178,7 @@ func (w *world) live(given bool) {
 		eventstest.Eventually(w.t, "the key rotates", func() bool { return w.kid() != kid })
 	}
 	w.talk()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {
-		fmt.Fprintf(&w.printed, verb+"\n", w.node)
-		fmt.Fprintf(&w.printed, verb+"\n", &w.node.ring) // what is behind pointers is not printed
-		fmt.Fprintf(&w.printed, verb+"\n", w.node.ring.current.Load())
-	}
+	current := w.node.ring.current.Load()
 	w.nats.Stop() // the end of the lease cannot be written: errors are the likelier leak
 	w.talk()
 	stop()
@@ -190,6 +186,12 @@ func (w *world) live(given bool) {
 		w.t.Error(err)
 	}
 	w.talk()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {
+		fmt.Fprintf(&w.printed, verb+"\n", w.node)
+		fmt.Fprintf(&w.printed, verb+"\n", &w.node.ring) // what is behind pointers is not printed
+		fmt.Fprintf(&w.printed, verb+"\n", current)
+		fmt.Fprintf(&w.printed, verb+"\n", w.node.ring.leases)
+	}
 	w.nats.Start()
 }
 
