@@ -20,7 +20,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"keyherald": main})
+	testscript.Main(m, map[string]func(){"keyherald": main, "keyherald-measured": measured})
 }
 
 // TestScripts runs the command lines of testdata/script as a user would, with the unmodified nats command beside
