@@ -26,7 +26,9 @@ func (n *Node) issue(set *events.Set, g *grant, now time.Time) (*accessToken, er
 		return nil, unavailable("no signing key whose lease is long enough")
 	}
 	id := claims.NewID()
-	text, err := signAccessToken(key, n.cfg.Issuer, g, iat, exp, id)
+	room := n.rooms.get()
+	defer n.rooms.put(room)
+	text, err := signAccessToken(room, key, n.cfg.Issuer, g, iat, exp, id)
 	var tooLarge *jws.Error
 	if errors.As(err, &tooLarge) && tooLarge.Reason == jws.ReasonSize {
 		return nil, errTokenSize
@@ -39,9 +41,8 @@ func (n *Node) issue(set *events.Set, g *grant, now time.Time) (*accessToken, er
 
 // signAccessToken assembles the claims and signs them. A token of a client is about the client
 // itself: sub is client_id (RFC 9068 §2.2). All of it was validated: as a record, or against one.
-func signAccessToken(key *signingKey, issuer string, g *grant, iat, exp int64, id string) ([]byte, error) {
-	var c claims.Builder
-	c.Grow(384) // claims of usual length
+func signAccessToken(room *room, key *signingKey, issuer string, g *grant, iat, exp int64, id string) ([]byte, error) {
+	c := claims.In(room[:])
 	c.String("iss", issuer)
 	c.String("sub", string(g.client))
 	c.Audience(g.audience)

@@ -147,6 +147,7 @@ type Node struct {
 	judge      *verifier.Verifier
 	throttle   *throttle
 	ring       keyring
+	rooms      rooms
 	handler    http.Handler
 	started    atomic.Bool
 }

@@ -16,10 +16,9 @@ type tokenResponse struct {
 	scope       string // always, also if it is what was asked for
 }
 
-// JSON is the text of the answer. It is assembled, which costs a tenth of having it marshalled.
-func (r *tokenResponse) JSON() []byte {
-	var b claims.Builder
-	b.Grow(len(r.accessToken) + len(r.scope) + 128) // for the rest
+// JSON is the text of the answer, in room if that is large enough. It is assembled, which costs a tenth of having it marshalled.
+func (r *tokenResponse) JSON(room *room) []byte {
+	b := claims.In(room[:])
 	b.Text("access_token", r.accessToken)
 	b.String("token_type", "Bearer")
 	b.Int("expires_in", r.expiresIn)
@@ -38,7 +37,9 @@ func (n *Node) answerToken(mayBeJSON bool) func(*call) error {
 		if err != nil {
 			return err
 		}
-		writeBody(c.w, http.StatusOK, response.JSON())
+		room := n.rooms.get()
+		writeBody(c.w, http.StatusOK, response.JSON(room))
+		n.rooms.put(room)
 		return nil
 	}
 }

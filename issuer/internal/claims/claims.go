@@ -18,8 +18,8 @@ const idBytes = 16
 // Builder collects claims. The zero value has none.
 type Builder struct{ buf []byte }
 
-// Grow makes room for n bytes, before the first claim.
-func (b *Builder) Grow(n int) { b.buf = make([]byte, 0, n) }
+// In returns a builder that writes over buf, as long as there is room.
+func In(buf []byte) Builder { return Builder{buf[:0]} }
 
 // String adds a claim that is a string.
 func (b *Builder) String(name, value string) {
