@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,7 +115,37 @@ func accessTokenSeeds() []accessTokenSeed {
 		{"a", record(`,"aud":["\u00fc","\\","\"","\ud83d\ude00"]`), "", ""},
 		{"a", record(""), "", "\xff"},
 		{"a", record(""), "", strings.Repeat("https://long ", 20)},
+		{"a", record(""), "", longAudiences(10)}, // more than there is room for at once
+		{"a", record(""), "", longAudiences(16)}, // too long for a token
 	}
+}
+
+func longAudiences(n int) string {
+	var audiences []string
+	for i := range n {
+		audiences = append(audiences, fmt.Sprint("https://", i, strings.Repeat("x", 400)))
+	}
+	return strings.Join(audiences, " ")
+}
+
+func TestTokensThatAreIssuedAtOnceDoNotMix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startReady(t)
+		f.bucket.put("issuer.orders", `{"type":"client","status":"active","scope":"a b"}`)
+		var callers sync.WaitGroup
+		for i := range 8 {
+			callers.Go(func() {
+				for j := range 25 {
+					audience := fmt.Sprint("https://", i, "/", strings.Repeat("x", 100*i), j) // some need more than the room that is reused
+					token := f.granted(f.withKey("resource", audience, "scope", "a"))
+					if c := token.Claims; !slices.Equal(c.Audience, []string{audience}) || c.Scope != "a" || c.Subject != "orders" {
+						t.Errorf("asked for %s, got %s", audience, token.Payload())
+					}
+				}
+			})
+		}
+		callers.Wait()
+	})
 }
 
 func TestTheAccessTokenFuzzerHasSeedsThatAreIssuedAndOthers(t *testing.T) {
