@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 )
 
 // Sign makes a token of claims, the JSON text of an object, which stands in the token exactly as given. The header has
@@ -54,7 +53,9 @@ func signCompact(alg Algorithm, header, payload []byte, key crypto.Signer) (stri
 	if key == nil || !alg.Fits(key.Public()) {
 		return "", refuseKey()
 	}
-	token, err := appendSigned(nil, base64.RawURLEncoding.EncodeToString(header), payload, signWith(alg, key))
+	encodedHeader := base64.RawURLEncoding.EncodedLen(len(header))
+	token := base64.RawURLEncoding.AppendEncode(make([]byte, 0, encodedHeader+lenAfterHeader(payload)), header)
+	token, err := appendSigned(token, 0, payload, signWith(alg, key))
 	return string(token), err
 }
 
@@ -63,12 +64,14 @@ func signWith(alg Algorithm, key crypto.Signer) func(signingInput []byte) ([]byt
 	return func(signingInput []byte) ([]byte, error) { return sign(alg, key, signingInput) }
 }
 
-// appendSigned appends a token of any payload, with a header that is encoded already.
-func appendSigned(dst []byte, header string, payload []byte, sign func(signingInput []byte) ([]byte, error)) ([]byte, error) {
-	const roomForSignature = 1 + 86 // of Ed25519 and ES256; those of RSA are longer
-	dst = slices.Grow(dst, len(header)+1+base64.RawURLEncoding.EncodedLen(len(payload))+roomForSignature)
-	from := len(dst)
-	dst = append(dst, header...)
+// lenAfterHeader is how long the rest of a token is, in bytes, with a signature of Ed25519 or ES256. Those of RSA are longer.
+func lenAfterHeader(payload []byte) int {
+	const signature = 86
+	return 1 + base64.RawURLEncoding.EncodedLen(len(payload)) + 1 + signature
+}
+
+// appendSigned completes a token of any payload, of which dst has the encoded header, at from.
+func appendSigned(dst []byte, from int, payload []byte, sign func(signingInput []byte) ([]byte, error)) ([]byte, error) {
 	dst = append(dst, '.')
 	dst = base64.RawURLEncoding.AppendEncode(dst, payload)
 	signature, err := sign(dst[from:])

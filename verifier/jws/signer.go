@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"fmt"
+	"slices"
 )
 
 // Signer signs many tokens with one key and one header, which is checked and encoded once. It is safe for concurrent use if the
@@ -29,7 +30,9 @@ func NewSigner(header Header, key crypto.Signer) (*Signer, error) {
 // know: it is for claims that were put together from parts which were all validated before, and costs hardly more than the
 // signature. Any other claims belong to Sign. A token that would be too long is refused with [ReasonSize] here, too.
 func (s *Signer) AppendValid(dst, claims []byte) ([]byte, error) {
-	dst, err := appendSigned(dst, s.header, claims, s.sign)
+	from := len(dst)
+	dst = append(slices.Grow(dst, len(s.header)+lenAfterHeader(claims)), s.header...)
+	dst, err := appendSigned(dst, from, claims, s.sign)
 	if err != nil {
 		return nil, fmt.Errorf("sign token: %w", err)
 	}
