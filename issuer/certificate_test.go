@@ -100,6 +100,7 @@ func TestI10_I14_ATokenOfAClientWithACertificateIsBoundToIt(t *testing.T) {
 		}
 		for name, r := range map[string]*http.Request{
 			"API key": f.withKey("client_id", "orders"), "assertion": withAssertion(assertion, "client_id", "orders"),
+			"grant jwt-bearer": withGrant(f.signed(nil), "client_id", "orders"),
 		} {
 			if token := f.granted(showing(cert, r)); token.Claims.Confirmation != nil {
 				t.Errorf("%s: cnf %s", name, token.Claims.Confirmation)
@@ -107,6 +108,9 @@ func TestI10_I14_ATokenOfAClientWithACertificateIsBoundToIt(t *testing.T) {
 		}
 		if token := f.granted(showing(other, f.withKey("client_id", "orders"))); token.Claims.Confirmation != nil {
 			t.Errorf("another's certificate: cnf %s", token.Claims.Confirmation)
+		}
+		if token := f.granted(showing(other, withGrant(f.signed(nil), "client_id", "orders"))); token.Claims.Confirmation != nil {
+			t.Errorf("another's certificate and the grant jwt-bearer: cnf %s", token.Claims.Confirmation)
 		}
 	})
 }

@@ -22,8 +22,8 @@ const (
 // the certificate; by its digest, nobody need have. One Method is both, so that a refusal does not tell which.
 //
 // A certificate alone is no attempt to authenticate: in a service mesh each connection has one, whatever the client uses. So
-// it counts only when client_id comes with it and no other credential does; with an API key or an assertion it means nothing, and
-// the token is not bound to it.
+// it counts only when client_id comes with it and no other credential does; with an API key or an assertion, that of the grant jwt-bearer
+// included, it means nothing, and the token is not bound to it.
 type MutualTLS struct {
 	keys        KeySet
 	clients     ClientSource

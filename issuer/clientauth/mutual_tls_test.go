@@ -237,16 +237,21 @@ func TestI2_I14_ACertificateBesideAnotherCredentialMeansNothing(t *testing.T) {
 			t.Errorf("%s: client %+v, error %v", name, client, err)
 		}
 	}
-	for name, r := range map[string]*Request{
-		"a wrong API key":           {ClientID: "orders", Secret: "khs_orders_x"},
-		"an assertion alone":        {ClientID: "orders", Assertion: "x"},
-		"a type of assertion alone": {ClientID: "orders", AssertionType: AssertionType},
-		"another scheme":            {ClientID: "orders", Authorization: []string{"Bearer x"}},
-		"an empty header":           {ClientID: "orders", Authorization: []string{""}},
+	for _, test := range []struct {
+		name, method string // the one that was tried
+		code         Code
+		r            Request
+	}{
+		{"a wrong API key", "client_secret_post", InvalidClient, Request{Secret: "khs_orders_x"}},
+		{"an assertion alone", "private_key_jwt", InvalidRequest, Request{Assertion: "x"}},
+		{"a type of assertion alone", "private_key_jwt", InvalidRequest, Request{AssertionType: AssertionType}},
+		{"another scheme", "", InvalidClient, Request{Authorization: []string{"Bearer x"}}},
+		{"an empty header", "", InvalidClient, Request{Authorization: []string{""}}},
 	} {
-		r.Certificates = sidecar
-		if client, err := w.auth.Authenticate(t.Context(), r); err == nil {
-			t.Errorf("%s: accepted as %+v", name, client)
+		test.r.ClientID, test.r.Certificates = "orders", sidecar
+		client, err := w.auth.Authenticate(t.Context(), &test.r)
+		if e := refused(t, client, err, test.code); e.Method != test.method {
+			t.Errorf("%s: method %q, want %q", test.name, e.Method, test.method)
 		}
 	}
 }
