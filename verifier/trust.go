@@ -39,12 +39,12 @@ func (j *judgement) checkSignature() error {
 	header := &j.token.Header
 	key := j.set.Key(j.issuer.Name, events.KeyID(header.KeyID))
 	if key == nil {
-		return j.missing(errUnknownKey, errBehindKey)
+		return j.unknownKey(header.KeyID)
 	}
 	switch key.State(j.now) {
 	case events.KeyActive, events.KeyRetiring:
 	case events.KeyUnknown:
-		return j.missing(errUnknownKey, errBehindKey)
+		return j.unknownKey(header.KeyID)
 	case events.KeyPending:
 		return errKeyPending
 	case events.KeyExpired:
@@ -63,4 +63,15 @@ func (j *judgement) checkSignature() error {
 		return malformed(err)
 	}
 	return nil
+}
+
+// unknownKey decides about a kid that the issuer does not have. An external issuer that publishes its keys may have a new one, which
+// whoever looks after its keys has yet to fetch.
+func (j *judgement) unknownKey(kid string) error {
+	if j.v.reporter != nil && j.issuer.Record.JWKSURI != "" {
+		if kid, err := events.ParseKeyID(kid); err == nil {
+			j.v.reporter.ReportUnknownKey(j.issuer.Name, kid)
+		}
+	}
+	return j.missing(errUnknownKey, errBehindKey)
 }

@@ -63,12 +63,23 @@ type Feed interface {
 	Confirmed() time.Time
 }
 
-var _ Feed = (*bus.KeySet)(nil)
+// A Feed may also be one of these, so that the one who refreshes the keys of an external issuer hears of a new key at once. The call
+// is made for tokens that anybody may send: like the others it takes no lock and does not wait, and what it costs must not grow with
+// how often it is made. The kid is what a token said, and nothing else of the token.
+type unknownKeyReporter interface {
+	ReportUnknownKey(issuer events.Name, kid events.KeyID)
+}
+
+var (
+	_ Feed               = (*bus.KeySet)(nil)
+	_ unknownKeyReporter = (*bus.KeySet)(nil)
+)
 
 // Verifier judges tokens. It may be used by any number of goroutines.
 type Verifier struct {
 	cfg       Config
 	feed      Feed
+	reporter  unknownKeyReporter // nil: there is nobody to tell
 	externals map[events.Name]bool
 	close     func()
 }
@@ -102,7 +113,8 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	v := &Verifier{cfg: cfg, feed: feed, externals: map[events.Name]bool{}, close: func() {}}
+	v := &Verifier{cfg: cfg, externals: map[events.Name]bool{}, close: func() {}}
+	v.follow(feed)
 	for _, name := range cfg.Externals {
 		if _, err := events.ParseName(string(name)); err != nil {
 			return nil, fmt.Errorf("external issuer: %w", err)
@@ -110,6 +122,12 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 		v.externals[name] = true
 	}
 	return v, nil
+}
+
+// follow sets what the verifier judges by.
+func (v *Verifier) follow(feed Feed) {
+	v.feed = feed
+	v.reporter, _ = feed.(unknownKeyReporter)
 }
 
 // Connect connects to NATS and returns when the key set is complete. Until ctx ends it keeps trying, also while no
@@ -129,7 +147,7 @@ func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 		return nil, fmt.Errorf("verifier: %w", err)
 	}
 	set := conn.FollowKeys(cfg.Logger)
-	v.feed = set
+	v.follow(set)
 	v.close = func() {
 		set.Close()
 		conn.Close()

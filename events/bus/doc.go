@@ -23,4 +23,10 @@
 //     set back and everything is read again.
 //
 // [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold.
+//
+// # Unknown keys
+//
+// The keys of external issuers get into KEYS by whoever fetches them. On the subjects keyherald.unknown-key.<issuer> anybody may say
+// that tokens come with a kid that is not there yet, the kid being the whole message ([KeySet.ReportUnknownKey],
+// [Conn.OnUnknownKey]). These are no records: nothing stores them, they may get lost, and they prove nothing.
 package bus

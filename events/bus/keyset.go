@@ -21,6 +21,7 @@ type KeySet struct {
 	revFeed     *Feed
 	changes     broadcaster
 	log         zerolog.Logger
+	reports     *reporter // nil: there is no server to tell
 }
 
 // KeySetStatus is the state of a key set's two feeds.
@@ -30,7 +31,9 @@ type KeySetStatus struct {
 
 // FollowKeys starts to follow KEYS and REVOCATIONS. The set is empty until it has caught up: see [KeySet.Wait].
 func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
-	return NewKeySet(c.Source(Keys), c.Source(Revocations), log)
+	k := NewKeySet(c.Source(Keys), c.Source(Revocations), log)
+	k.reports = newReporter(c.ReportUnknownKey)
+	return k
 }
 
 // NewKeySet follows the two buckets from any sources.
@@ -52,6 +55,9 @@ func (k *KeySet) Close() {
 	k.keysFeed.Close()
 	k.revFeed.Close()
 	k.changes.close()
+	if k.reports != nil {
+		k.reports.close()
+	}
 }
 
 // Keys returns the key set of now. A later call may return another one: hold on to it only for one decision.

@@ -7,7 +7,8 @@ type Role string
 
 // The roles, from least to most.
 const (
-	// Verifier reads KEYS and REVOCATIONS and writes nothing.
+	// Verifier reads KEYS and REVOCATIONS and writes nothing. It may say that it has met a kid that is not there
+	// ([Conn.ReportUnknownKey]): a hint that is stored nowhere.
 	Verifier Role = "verifier"
 	// Issuer is a node of the token service: it reads CLIENTS, too, writes its own signing keys and nobody else's, and
 	// remembers revocations, assertions and usage. What was used last it may look up.
@@ -47,25 +48,31 @@ func (r Role) Permissions(inbox string) Permissions {
 	p := Permissions{Subscribe: []string{inbox + ".>"}}
 	switch r {
 	case Verifier:
-		p.Publish = follow(Keys, Revocations)
+		p.Publish = append(follow(Keys, Revocations), unknownKeySubjects)
 	case Issuer:
 		p.Publish = append(append(follow(Keys, Revocations, Clients), read(Usage)...),
 			Keys.Subject("key.platform.>"),
 			Revocations.Filter(),
 			Assertions.Filter(),
 			Usage.Filter(),
+			unknownKeySubjects,
 		)
 	case Operator:
-		p.Publish = operate()
-		p.Subscribe = append(p.Subscribe, sharedInbox+".>")
+		p.Publish = append(operate(), unknownKeySubjects)
+		p.Subscribe = append(p.Subscribe, sharedInbox+".>", unknownKeySubjects)
 	case Admin:
-		p.Publish = append(operate(), administer()...)
-		p.Subscribe = append(p.Subscribe, sharedInbox+".>")
+		p.Publish = append(append(operate(), administer()...), unknownKeySubjects)
+		p.Subscribe = append(p.Subscribe, sharedInbox+".>", unknownKeySubjects)
 	default:
 		return Permissions{}
 	}
 	return p
 }
+
+// unknownKeySubjects are where anybody may say that an external issuer uses a kid which is not in KEYS. To publish there
+// is not to write: nothing keeps the message, no set is made of it, and whoever hears it believes nothing, but looks at the
+// issuer's own published keys a little earlier, and no more often than it has decided itself. Only operators and admins hear it.
+const unknownKeySubjects = unknownKeyPrefix + "*"
 
 // follow is what it takes to bind to a bucket, to watch it and to read from it.
 func follow(buckets ...Bucket) []string {

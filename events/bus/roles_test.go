@@ -45,22 +45,22 @@ func TestN_RolesAreExactlyTheseAllowLists(t *testing.T) {
 	all := []string{"KEYS", "REVOCATIONS", "CLIENTS", "ASSERTIONS", "USAGE"}
 	for role, want := range map[bus.Role]bus.Permissions{
 		bus.Verifier: {
-			Publish:   expand(follow, "KEYS", "REVOCATIONS"),
+			Publish:   append(expand(follow, "KEYS", "REVOCATIONS"), "keyherald.unknown-key.*"),
 			Subscribe: []string{"_INBOX_U1.>"},
 		},
 		bus.Issuer: {
 			Publish: append(expand(follow, "KEYS", "REVOCATIONS", "CLIENTS"),
 				"$KV.KEYS.key.platform.>", "$KV.REVOCATIONS.>", "$KV.ASSERTIONS.>", "$KV.USAGE.>",
-				"$JS.API.STREAM.INFO.KV_USAGE", "$JS.API.DIRECT.GET.KV_USAGE.$KV.USAGE.>"),
+				"$JS.API.STREAM.INFO.KV_USAGE", "$JS.API.DIRECT.GET.KV_USAGE.$KV.USAGE.>", "keyherald.unknown-key.*"),
 			Subscribe: []string{"_INBOX_U1.>"},
 		},
 		bus.Operator: {
-			Publish:   append(expand(operate, all...), "$JS.FC.>"),
-			Subscribe: []string{"_INBOX_U1.>", "_INBOX.>"},
+			Publish:   append(expand(operate, all...), "$JS.FC.>", "keyherald.unknown-key.*"),
+			Subscribe: []string{"_INBOX_U1.>", "_INBOX.>", "keyherald.unknown-key.*"},
 		},
 		bus.Admin: {
-			Publish:   append(append(expand(operate, all...), "$JS.FC.>"), expand(administer, all...)...),
-			Subscribe: []string{"_INBOX_U1.>", "_INBOX.>"},
+			Publish:   append(append(expand(operate, all...), "$JS.FC.>", "keyherald.unknown-key.*"), expand(administer, all...)...),
+			Subscribe: []string{"_INBOX_U1.>", "_INBOX.>", "keyherald.unknown-key.*"},
 		},
 	} {
 		have := role.Permissions(bus.InboxPrefix("U1"))

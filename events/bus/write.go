@@ -27,6 +27,8 @@ const (
 
 	headerOperation    = "KV-Operation"
 	headerMarkerReason = "Nats-Marker-Reason"
+
+	operationDelete = "DEL"
 )
 
 // maxCaller is how much is written and read of a caller, in bytes; the streams have 1 KiB for all headers.
@@ -52,6 +54,8 @@ type Put struct {
 	Caller string
 	// TTL is how long the bucket keeps the message, rounded up to whole seconds. Zero: for ever, or the bucket's own limit.
 	TTL time.Duration
+	// Delete writes a delete marker in place of a value, which must be empty.
+	Delete bool
 }
 
 // Put writes a record by compare-and-set and returns its revision. It fails with [ErrConflict] if the name's last
@@ -69,6 +73,9 @@ func (c *Conn) Put(ctx context.Context, p Put) (uint64, error) {
 func (c *Conn) put(ctx context.Context, p Put) (uint64, error) {
 	if len(p.Value) > events.MaxValue {
 		return 0, fmt.Errorf("%d bytes: %w", len(p.Value), ErrTooLarge)
+	}
+	if p.Delete && len(p.Value) > 0 {
+		return 0, errors.New("a delete marker has no value")
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -89,6 +96,9 @@ func (p Put) message() (msg *nats.Msg, id string) {
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(p.Replaces, 10))
 	if by := cleanCaller(p.Caller); by != "" {
 		msg.Header.Set(headerCaller, by)
+	}
+	if p.Delete {
+		msg.Header.Set(headerOperation, operationDelete)
 	}
 	if p.TTL > 0 {
 		seconds := (p.TTL + time.Second - 1) / time.Second
@@ -204,7 +214,7 @@ func (c *Conn) next(ctx context.Context, bucket Bucket, name string, after uint6
 
 func isMarker(h nats.Header) bool {
 	switch h.Get(headerOperation) {
-	case "DEL", "PURGE":
+	case operationDelete, "PURGE":
 		return true
 	}
 	return h.Get(headerMarkerReason) != ""
@@ -231,10 +241,11 @@ func cleanCaller(s string) string {
 	return s
 }
 
-// Decision is what to write after reading a record. A nil Value writes nothing.
+// Decision is what to write after reading a record. A nil Value writes nothing, unless Delete says to write a delete marker.
 type Decision struct {
-	Value []byte
-	TTL   time.Duration
+	Value  []byte
+	TTL    time.Duration
+	Delete bool
 }
 
 // Update reads the last message on a name, lets decide say what to write instead, and writes it; after a conflict
@@ -251,10 +262,12 @@ func (c *Conn) Update(ctx context.Context, bucket Bucket, name, caller string, d
 		if err != nil {
 			return 0, err
 		}
-		if d.Value == nil {
+		if d.Value == nil && !d.Delete {
 			return current.Revision, nil
 		}
-		revision, err := c.Put(ctx, Put{Bucket: bucket, Name: name, Value: d.Value, Replaces: current.Revision, Caller: caller, TTL: d.TTL})
+		revision, err := c.Put(ctx, Put{
+			Bucket: bucket, Name: name, Value: d.Value, Replaces: current.Revision, Caller: caller, TTL: d.TTL, Delete: d.Delete,
+		})
 		if !errors.Is(err, ErrConflict) {
 			return revision, err
 		}

@@ -72,6 +72,10 @@ var nobodyMay = []string{
 	"$SYS.REQ.ACCOUNT.KEYHERALD.CONNZ",
 	"_INBOX.of.somebody",
 	"orders",
+	"keyherald",
+	"keyherald.unknown-key", // without an issuer
+	"keyherald.unknown-key.login.k1",
+	"keyherald.other.login",
 }
 
 // operatorsMay lists what operators may and verifiers and issuer nodes may not.
@@ -118,6 +122,7 @@ var verifiersMay = []string{
 	"$JS.FC.KV_REVOCATIONS.w1.x",
 	"$JS.FC.domain.hash.KV_KEYS.w1.x",
 	"$JS.FC.domain.hash.KV_REVOCATIONS.w1.x",
+	"keyherald.unknown-key.login", // a hint, no record
 }
 
 func TestN_PublishPermissions(t *testing.T) {
@@ -142,6 +147,7 @@ func TestN_PublishPermissions(t *testing.T) {
 			"$JS.API.ACCOUNT.PURGE.KEYHERALD",
 			"$SYS.REQ.SERVER.PING",
 			"orders",
+			"keyherald.other.login",
 		}}},
 	} {
 		t.Run(string(r.role), func(t *testing.T) {
@@ -157,14 +163,14 @@ func TestN_PublishPermissions(t *testing.T) {
 func TestN_NobodySubscribesToAnothersInboxOrToRecords(t *testing.T) {
 	s := start(t, embedded.Config{})
 	for _, role := range bus.Roles() {
-		subjects := []string{">", "*.>", "$KV.>", "$KV.KEYS.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX_*.>"}
+		subjects := []string{">", "*.>", "$KV.>", "$KV.KEYS.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX_*.>", "keyherald.>", "keyherald.*.*"}
 		for _, other := range bus.Roles() {
 			if other != role {
 				subjects = append(subjects, s.InboxPrefix(other)+".>", s.InboxPrefix(other)+".a.b")
 			}
 		}
 		if role == bus.Verifier || role == bus.Issuer {
-			subjects = append(subjects, "_INBOX.>", "_INBOX.abc", "_INBOX.abc.*")
+			subjects = append(subjects, "_INBOX.>", "_INBOX.abc", "_INBOX.abc.*", "keyherald.unknown-key.*", "keyherald.unknown-key.login")
 		}
 		c := connect(t, s, role)
 		for _, subject := range subjects {
