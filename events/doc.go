@@ -51,7 +51,7 @@
 //	iss            https URL of up to 1 KiB without query, fragment and user; http for loopback only.
 //	               Required for platform, which has no slash at its end, and external. A client has none
 //	use            external only, required: access_token, assertion or both. With access_token, aud must not be empty
-//	jwks_uri       external only: URL, may have a query. Where the registry refreshes the keys from
+//	jwks_uri       external only: URL, may have a query. Where the registry fetches the keys from
 //	account        platform only: acc, then 8 to 33 of a-z 0-9 _ -
 //
 // A platform has no aud, scope or resource. The name platform, and only it, is for the type platform.
@@ -76,6 +76,9 @@
 //	nbf      time: not trusted before it
 //	exp      time after nbf: not trusted from then on
 //	revoked  {"revoked_at":time,"reason":text of up to 256 bytes}, both optional: revoked as long as the record says so
+//
+// The record of a key that the registry has fetched has a member jwks_uri, which says where. It means nothing here. The registry
+// removes such a key when its issuer does not publish it any more, and no other.
 //
 // Refused: symmetric keys and every private member, with an alarm ("a private key was put in a public bucket"); Ed25519 points of
 // small order, in a non-canonical encoding or not on the curve; P-256 points not on the curve; RSA moduli of the generator of

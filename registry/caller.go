@@ -50,12 +50,15 @@ type line struct {
 	external events.Name // of a federated identity: the external issuer
 	subject  string
 	audience string
+	source   string // where keys were fetched from
 	ended    []string
 	revision uint64
 	outcome  string // empty: done, or what the error says
 
-	certificate        string // thumbprint
-	certificateSubject string // whose certificates, by which member of tls
+	certificate             string // thumbprint
+	certificateSubject      string // whose certificates, by which member of tls
+	added, changed, removed []events.KeyID
+	quiet                   bool // there was nothing to do, and nobody asked: no line
 }
 
 // audited runs an operation and writes its line, whatever comes out.
@@ -71,10 +74,14 @@ func (r *Registry) audited(caller Caller, op string, l line, run func(*line) err
 	} else if l.outcome == "" {
 		l.outcome = outcomeDone
 	}
+	if err == nil && l.quiet {
+		return nil
+	}
 	e := r.log.Info().Str("op", op).Str("caller", caller.Name)
 	for _, field := range []struct{ name, value string }{
-		{"issuer", string(l.issuer)}, {"kid", string(l.kid)}, {"secret", l.secret}, {"token", l.token}, {"certificate", l.certificate},
-		{"subject", l.certificateSubject}, {"external", string(l.external)}, {"sub", l.subject}, {"aud", l.audience},
+		{"issuer", string(l.issuer)}, {"kid", string(l.kid)}, {"secret", l.secret}, {"token", l.token}, {"source", l.source},
+		{"certificate", l.certificate}, {"subject", l.certificateSubject},
+		{"external", string(l.external)}, {"sub", l.subject}, {"aud", l.audience},
 	} {
 		if field.value != "" {
 			e = e.Str(field.name, field.value)
@@ -82,6 +89,14 @@ func (r *Registry) audited(caller Caller, op string, l line, run func(*line) err
 	}
 	if len(l.ended) > 0 {
 		e = e.Strs("ended", l.ended)
+	}
+	for _, field := range []struct {
+		name string
+		kids []events.KeyID
+	}{{"added", l.added}, {"changed", l.changed}, {"removed", l.removed}} {
+		if len(field.kids) > 0 {
+			e = e.Interface(field.name, field.kids)
+		}
 	}
 	if l.revision != 0 {
 		e = e.Uint64("revision", l.revision)

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,8 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 	last := func(_ any, err error) error { return err }
 	scope, _ := events.ParseScope("a")
 	cert := &x509.Certificate{Raw: []byte("a"), NotAfter: now.Add(time.Hour)} // all that is looked at
+	public, _, _ := ed25519.GenerateKey(nil)
+	githubKeys := github.Iss + "/jwks"
 	return []func(ctx context.Context, by registry.Caller) error{
 		func(ctx context.Context, by registry.Caller) error {
 			return last(r.EnsurePlatform(ctx, by, platformURL))
@@ -69,6 +72,12 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 		func(ctx context.Context, by registry.Caller) error {
 			return last(r.AddIssuer(ctx, by, "github", github))
 		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.UpdateIssuer(ctx, by, "github", registry.IssuerUpdate{JWKSURI: &githubKeys}))
+		},
+		func(ctx context.Context, by registry.Caller) error {
+			return last(r.SyncKeys(ctx, by, "github", githubKeys, []registry.ProviderKey{{KeyID: "g1", Algorithm: events.EdDSA, Public: public}}))
+		},
 		func(ctx context.Context, by registry.Caller) error { return last(r.DisableIssuer(ctx, by, "github")) },
 		func(ctx context.Context, by registry.Caller) error { return last(r.EnableIssuer(ctx, by, "github")) },
 		func(ctx context.Context, by registry.Caller) error {
@@ -108,6 +117,8 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		{"op": "certificate subject", "issuer": "orders", "subject": "san_dns a"},
 		{"op": "certificate clear", "issuer": "orders"},
 		{"op": "issuer add", "issuer": "github"},
+		{"op": "issuer update", "issuer": "github"},
+		{"op": "key sync", "issuer": "github", "source": github.Iss + "/jwks"},
 		{"op": "issuer disable", "issuer": "github"},
 		{"op": "issuer enable", "issuer": "github"},
 		{"op": "federation add", "issuer": "orders", "external": "github", "sub": mainBranch.Subject, "aud": mainBranch.Audience},

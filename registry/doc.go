@@ -8,7 +8,8 @@
 //   - a key that is registered is public, strong, new (no other issuer has it) and has a window that is yet to end;
 //   - a rotation makes before it breaks: the new key is acknowledged before an old one gets its end, and an old key ends when the
 //     last token that it may have signed has ended, unless somebody forces it;
-//   - an identifier (iss) has one owner.
+//   - an identifier (iss) has one owner;
+//   - keys that an external issuer publishes come and go as it says ([Registry.SyncKeys]), but never against what an operator decided.
 //
 // Every operation that writes takes a [Caller], who goes into the record's message as a header and, together with what was done to
 // what and with which outcome, into one line of the audit log; refused attempts too. No secret is in a line or in an error.

@@ -87,6 +87,46 @@ func (r *Registry) Issuers(ctx context.Context) ([]*events.IssuerEntry, error) {
 	return issuersIn(set, events.TypeExternal), nil
 }
 
+// IssuerUpdate names what is to change of an external issuer: a nil field stays as it is. What a field means is said at
+// [IssuerSpec]. Its iss does not change: that would be another issuer.
+type IssuerUpdate struct {
+	Use         *[]string
+	Audience    *[]string
+	Scope       *events.Scope
+	JWKSURI     *string // to empty: the keys that were fetched stay until somebody removes them
+	MaxTokenTTL *time.Duration
+}
+
+// UpdateIssuer changes what an external issuer may do, for the tokens that it has issued already, too. The issuer may be
+// disabled. The errors are [ErrInvalid] and [ErrNotFound].
+func (r *Registry) UpdateIssuer(ctx context.Context, caller Caller, name events.Name, u IssuerUpdate) (*events.IssuerEntry, error) {
+	return r.updateIssuer(ctx, caller, "issuer update", name, events.TypeExternal, func(record *events.Issuer) error {
+		if u == (IssuerUpdate{}) {
+			return refuse(ErrInvalid, "update issuer %s: nothing to change was named", name)
+		}
+		if u.Use != nil {
+			record.Use = slices.Clone(*u.Use)
+		}
+		if u.Audience != nil {
+			record.Audience = slices.Clone(*u.Audience)
+		}
+		if u.Scope != nil {
+			record.Scope = *u.Scope
+		}
+		if u.JWKSURI != nil {
+			record.JWKSURI = *u.JWKSURI
+		}
+		if u.MaxTokenTTL != nil {
+			ttl, err := tokenTTL(*u.MaxTokenTTL)
+			if err != nil {
+				return err
+			}
+			record.MaxTokenTTL = ttl
+		}
+		return nil
+	})
+}
+
 // DisableIssuer refuses the tokens of an external issuer, those that it has issued so far for ever.
 func (r *Registry) DisableIssuer(ctx context.Context, caller Caller, name events.Name) (*events.IssuerEntry, error) {
 	return r.updateIssuer(ctx, caller, "issuer disable", name, events.TypeExternal, r.disable)

@@ -1,0 +1,239 @@
+package registry
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/strictjson"
+)
+
+// ProviderKey is a key that an external issuer publishes itself, at its jwks_uri.
+type ProviderKey struct {
+	KeyID     events.KeyID
+	Algorithm events.Algorithm
+	Public    crypto.PublicKey
+}
+
+// KeySync is what [Registry.SyncKeys] did. All that is in none of the lists was as it should be.
+type KeySync struct {
+	Added   []events.KeyID
+	Changed []events.KeyID // another public key or algorithm under a kid that the issuer had already
+	Removed []events.KeyID
+	// Kept are kids under which an operator has registered another key than the issuer publishes: the operator's stays.
+	Kept []events.KeyID
+}
+
+func (s KeySync) wrote() bool { return len(s.Added)+len(s.Changed)+len(s.Removed) > 0 }
+
+// originMember is a member of the record of a key that was fetched: where from. To the fold it means nothing; here it tells
+// the keys that came by themselves, and go by themselves, from those that an operator registered.
+const originMember = "jwks_uri"
+
+// SyncKeys makes the keys of an external issuer those that it publishes at source, which must be the jwks_uri of its record:
+//
+//   - a kid that is new is registered, and one with another public key than before is written anew;
+//   - a kid that was fetched and is not there any more is removed. It is not trusted from then on, and is again when it comes back;
+//   - what operators have decided stays: a revoked key stays dead, an end stays, keys that they registered are not touched. A fetched key
+//     with an end of its own is ended and not removed, else it would come back without the end.
+//
+// New keys are written before old ones are removed. It may be repeated, and run at several places: each write is a compare-and-set.
+// The errors are [ErrInvalid], also for a set without keys, which would remove all; [ErrNotFound] and [ErrDisabled].
+// After an error a part may have been done; it is in the audit log. When there is nothing to write, no line is written.
+func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name, source string, keys []ProviderKey) (KeySync, error) {
+	var did KeySync
+	err := r.audited(caller, "key sync", line{issuer: name, source: source}, func(l *line) error {
+		if err := checkProviderKeys(name, keys); err != nil {
+			return err
+		}
+		return r.exclusive(ctx, func(set *events.Set) error {
+			issuer, err := activeIn(set, name, events.TypeExternal)
+			if err != nil {
+				return err
+			}
+			if issuer.Record.JWKSURI != source || source == "" {
+				return refuse(ErrInvalid, "keys of %s were fetched from %s, but its jwks_uri is %q now", name, source, issuer.Record.JWKSURI)
+			}
+			s := keySync{r, caller, set, name, source, l, &did}
+			err = s.run(ctx, keys)
+			l.added, l.changed, l.removed = did.Added, did.Changed, did.Removed
+			l.quiet = err == nil && !did.wrote()
+			return err
+		})
+	})
+	if err != nil {
+		return KeySync{}, err
+	}
+	return did, nil
+}
+
+// checkProviderKeys refuses what is not a set of keys that may be registered.
+func checkProviderKeys(name events.Name, keys []ProviderKey) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		return refuse(ErrInvalid, "no keys of %s: to trust none of its keys, disable it", name)
+	}
+	seen := map[events.KeyID]bool{}
+	for _, key := range keys {
+		if _, err := events.ParseKeyID(string(key.KeyID)); err != nil {
+			return &refusal{ErrInvalid, err}
+		}
+		if seen[key.KeyID] {
+			return refuse(ErrInvalid, "two keys of %s with the kid %q", name, string(key.KeyID))
+		}
+		seen[key.KeyID] = true
+		if err := checkPublic(key.Algorithm, key.Public); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keySync is one call of SyncKeys.
+type keySync struct {
+	r      *Registry
+	caller Caller
+	set    *events.Set // has all that was acknowledged before
+	name   events.Name
+	source string
+	line   *line
+	did    *KeySync
+}
+
+func (s *keySync) run(ctx context.Context, keys []ProviderKey) error {
+	published := map[events.KeyID]bool{}
+	for _, key := range keys {
+		published[key.KeyID] = true
+		known := s.set.Key(s.name, key.KeyID)
+		if known != nil && (known.RevokedBy != 0 || s.isAsPublished(known.Record, key)) {
+			continue
+		}
+		if err := s.put(ctx, key); err != nil {
+			return unsure(err, "key %q of %s may or may not be registered", string(key.KeyID), s.name)
+		}
+	}
+	for _, known := range s.set.Keys(s.name) {
+		if published[known.KeyID] || known.RevokedBy != 0 || origin(known.Record) == "" || s.isOver(known.Record) {
+			continue
+		}
+		if err := s.remove(ctx, known.KeyID); err != nil {
+			return unsure(err, "key %q of %s may or may not be removed", string(known.KeyID), s.name)
+		}
+	}
+	return nil
+}
+
+// origin is where a key was fetched from, or empty if an operator registered it.
+func origin(record *events.Key) string {
+	if record == nil {
+		return ""
+	}
+	s, _ := strictjson.String(record.Extra[originMember]) // an operator's own member of that name may be anything
+	return s
+}
+
+func (s *keySync) isAsPublished(record *events.Key, key ProviderKey) bool {
+	from := origin(record)
+	return record != nil && (from == "" || from == s.source) && sameKey(record, key)
+}
+
+func sameKey(record *events.Key, key ProviderKey) bool {
+	public, ok := record.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(key.Public) && record.Algorithm == key.Algorithm
+}
+
+// isOver reports whether a record says that its key is dead: it is left to say so.
+func (s *keySync) isOver(record *events.Key) bool {
+	state := record.State(s.r.now())
+	return state == events.KeyRevoked || state == events.KeyExpired
+}
+
+// put registers a key, or writes it anew.
+func (s *keySync) put(ctx context.Context, key ProviderKey) error {
+	var done *[]events.KeyID
+	err := s.update(ctx, key.KeyID, func(record *events.Key) (bus.Decision, error) {
+		done = nil
+		next := events.Key{}
+		switch {
+		case record == nil:
+			done = &s.did.Added
+		case s.isAsPublished(record, key):
+			return bus.Decision{}, nil
+		case origin(record) == "":
+			done = &s.did.Kept
+			return bus.Decision{}, nil
+		default:
+			next = *record
+			if !sameKey(record, key) {
+				done = &s.did.Changed
+			}
+		}
+		from, err := json.Marshal(s.source)
+		if err != nil {
+			return bus.Decision{}, err
+		}
+		if done != nil { // else only the place has changed
+			next.Algorithm, next.Public, next.IssuedAt = key.Algorithm, key.Public, s.r.now().Unix()
+		}
+		extra := events.Extra{originMember: from}
+		for member, value := range next.Extra {
+			if member != originMember {
+				extra[member] = value
+			}
+		}
+		next.Extra = extra
+		return encodeKey(s.name, key.KeyID, &next)
+	})
+	if err == nil && done != nil {
+		*done = append(*done, key.KeyID)
+	}
+	return err
+}
+
+// remove makes an end of a key that was fetched and is not published any more.
+func (s *keySync) remove(ctx context.Context, kid events.KeyID) error {
+	removed := false
+	err := s.update(ctx, kid, func(record *events.Key) (bus.Decision, error) {
+		removed = record != nil && origin(record) != "" && !s.isOver(record)
+		if !removed {
+			return bus.Decision{}, nil
+		}
+		now := s.r.now().Unix()
+		if record.Expires == 0 || record.NotBefore >= now {
+			return bus.Decision{Delete: true}, nil
+		}
+		next := *record
+		next.Expires = now
+		return encodeKey(s.name, kid, &next)
+	})
+	if err == nil && removed {
+		s.did.Removed = append(s.did.Removed, kid)
+	}
+	return err
+}
+
+// update decides about the record of a kid that counts, nil being none.
+func (s *keySync) update(ctx context.Context, kid events.KeyID, decide func(*events.Key) (bus.Decision, error)) error {
+	revision, err := s.r.store.Update(ctx, bus.Keys, events.KeyRecord(s.name, kid).String(), s.caller.Name, func(e events.Entry) (bus.Decision, error) {
+		record, err := s.r.keyRecord(ctx, s.name, kid, e)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return bus.Decision{}, err
+		}
+		return decide(record)
+	})
+	s.line.revision = max(s.line.revision, revision)
+	return err
+}
+
+func encodeKey(name events.Name, kid events.KeyID, record *events.Key) (bus.Decision, error) {
+	value, err := record.Encode(kid)
+	if err != nil {
+		return bus.Decision{}, refuse(ErrInvalid, "key %q of %s: %w", string(kid), name, err)
+	}
+	return bus.Decision{Value: value}, nil
+}
