@@ -15,7 +15,7 @@
 //	KEYS         issuers, their public keys, revoked keys; public material only   history 16, no expiry
 //	REVOCATIONS  single revoked tokens                                            history 1, kept for 24 h 2 min
 //	CLIENTS      how a client may authenticate at the token service               history 16
-//	USAGE        when a credential was last used                                  history 1
+//	USAGE        what nodes and operators should know of, and nothing depends on  history 1
 //
 // A value is one JSON object of at most 16 KiB ([MaxValue]). Package strictjson says what JSON is here: no two members of
 // one name, valid UTF-8, at most 8 levels deep, at most 64 members. Member names are case-sensitive.
@@ -147,10 +147,14 @@
 //
 // # USAGE
 //
-//	<kind>.<client>.<credential>   {"at":time}
+// Nothing in this bucket makes a token good or bad. Whoever reads it takes it for what somebody said.
 //
-// When a credential was last used at the token service, written at most once an hour: kind is secret (credential: the id of an API key),
-// key (a kid), certificate or federated, and <credential> is written as a kid is in KEYS. It is information, by which nothing is decided.
+//	<kind>.<client>.<credential>  {"at":time}: when a credential was last used at the token service, written at most once an hour. kind is
+//	                       secret (credential: the id of an API key), key (a kid), certificate or federated; credential is written as
+//	                       a kid is in KEYS
+//	refresh.lease          {"holder":text,"exp":time}: the node that fetches the keys of external issuers. Another one takes over when the
+//	                       record has not changed for 30 s; exp is for people to read
+//	refresh.issuer.<name>  {"success":time,"failure":time,"error":text,"next":time,"keys":number}: how that went last with one issuer
 //
 // # Writing
 //

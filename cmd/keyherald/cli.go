@@ -22,7 +22,7 @@ type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
 	Init       initCmd       `cmd:"" help:"Make the buckets on a NATS server or cluster, or check them."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
-	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, disable, enable."`
+	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, update, refresh, disable, enable."`
 	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
 	Secret     secretCmd     `cmd:"" help:"API keys of clients: add, list, revoke."`
 	Cert       certCmd       `cmd:"" help:"Certificates of clients: add, remove, subject, list, clear."`

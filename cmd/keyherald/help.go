@@ -29,6 +29,7 @@ var examples = map[string]string{
 	"serve": `
 		keyherald serve --data d --http 127.0.0.1:8080 --nats-listen 127.0.0.1:4222
 		keyherald serve --nats nats://nats.example.com:4222 --creds issuer.creds --issuer https://auth.example.com
+		keyherald serve --jwks-allow 10.96.0.1/32 --jwks-ca /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
 		keyherald serve --nats nats://nats.example.com:4222 --nkey issuer.nk --signing-key signing.pem --issuer https://auth.example.com
 		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
@@ -44,7 +45,12 @@ var examples = map[string]string{
 		keyherald client update orders --require-jti`,
 	"client disable": `keyherald client disable orders`,
 	"client enable":  `keyherald client enable orders`,
-	"issuer add":     `keyherald issuer add login --iss https://login.example.com --use access_token --audience https://billing`,
+	"issuer add": `
+		keyherald issuer add login --iss https://login.example.com --use access_token --audience https://billing
+		keyherald issuer add github --iss https://token.actions.githubusercontent.com --use assertion
+		keyherald issuer add cluster --iss https://kubernetes.default.svc.cluster.local --use assertion --jwks-uri https://10.96.0.1/openid/v1/jwks`,
+	"issuer update":  `keyherald issuer update login --jwks-uri https://login.example.com/keys`,
+	"issuer refresh": `keyherald issuer refresh login`,
 	"issuer list":    `keyherald issuer list --json`,
 	"issuer show":    `keyherald issuer show login`,
 	"issuer disable": `keyherald issuer disable login`,

@@ -31,6 +31,7 @@ var layers = []struct {
 	{"verifier/verifiertest", []string{"verifier", "verifier/jws", "events", "issuer/mint"}, "test kit for users: a static set and a minter"},
 	{"registry", []string{"events", "events/bus", "events/strictjson"}, "the one place that may write records: it must work without a token service"},
 	{"registry/lastuse", []string{"events", "events/bus"}, "notes that are worth little: nothing may depend on them"},
+	{"registry/refresh", []string{"events", "events/bus", "events/strictjson", "registry"}, "fetches what providers publish: who only writes records does not need it"},
 	{"issuer/internal/claims", nil, "claims are written in one way; a leaf"},
 	{"issuer/mint", []string{"events", "verifier/jws", "issuer/internal/claims"}, "embedded in every service that mints: no server code"},
 	{"issuer/clientauth", []string{"events", "events/strictjson", "verifier/jws"}, "one file per credential; it reads records and does not write them"},

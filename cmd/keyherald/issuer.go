@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/registry"
@@ -11,26 +12,51 @@ import (
 
 type issuerCmd struct {
 	Add     issuerAddCmd     `cmd:"" help:"Register an external issuer. Prints its name and nothing else."`
-	List    issuerListCmd    `cmd:"" help:"List the external issuers."`
+	List    issuerListCmd    `cmd:"" help:"List the external issuers, and when their keys were refreshed last."`
 	Show    issuerShowCmd    `cmd:"" help:"Show an external issuer's record, as JSON."`
+	Update  issuerUpdateCmd  `cmd:"" help:"Change what an external issuer may do, or where its keys are. What is not named stays."`
+	Refresh issuerRefreshCmd `cmd:"" help:"Have an external issuer's keys fetched now, by the node that does it, and wait for it."`
 	Disable issuerDisableCmd `cmd:"" help:"Refuse an external issuer's tokens, everywhere and at once."`
 	Enable  issuerEnableCmd  `cmd:"" help:"Accept an external issuer's tokens again: those issued from now on."`
 }
 
 type issuerAddCmd struct {
 	reach
+	fetching
 	Iss      string      `help:"The iss of its tokens, byte by byte." required:"" placeholder:"URL"`
 	Use      []string    `help:"What its tokens are good for: access_token (verifiers accept them), assertion (the token endpoint does); may be repeated." required:"" enum:"access_token,assertion" placeholder:"USE" sep:"none"`
 	Audience []string    `help:"Audience its tokens may carry; may be repeated. Required for access_token." placeholder:"AUD" sep:"none"`
 	Scope    string      `help:"Upper bound of the scope of its tokens." placeholder:"SCOPE"`
-	JWKSURI  string      `name:"jwks-uri" help:"Where its keys are published." placeholder:"URL"`
+	JWKSURI  string      `name:"jwks-uri" help:"Where its keys are published. Default: where the issuer says, which is asked once, from here." placeholder:"URL" xor:"keys"`
+	ByHand   bool        `name:"no-discovery" help:"Do not ask: its keys are registered by hand." xor:"keys"`
 	Name     events.Name `arg:"" help:"Name of the issuer's record."`
+}
+
+// findKeys asks the issuer where its keys are, unless that was said.
+func (c *issuerAddCmd) findKeys(ctx context.Context, a *app) error {
+	if c.JWKSURI != "" || c.ByHand {
+		return nil
+	}
+	fetcher, err := c.fetcher()
+	if err != nil {
+		return err
+	}
+	found, err := fetcher.Discover(ctx, c.Iss)
+	if err != nil {
+		return &hinted{err, "say where its keys are with --jwks-uri, or register them by hand with --no-discovery and key add"}
+	}
+	c.JWKSURI = found.JWKSURI
+	fmt.Fprintf(a.err, "found its keys at %s, as %s says\n", printable(found.JWKSURI), found.From)
+	return nil
 }
 
 func (c *issuerAddCmd) Run(ctx context.Context, a *app) error {
 	scope, err := events.ParseScope(c.Scope)
 	if err != nil {
 		return usage("--scope: %w", err)
+	}
+	if err := c.findKeys(ctx, a); err != nil {
+		return err
 	}
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
 		e, err := o.AddIssuer(ctx, a.caller, c.Name, registry.IssuerSpec{
@@ -56,13 +82,21 @@ type externalReport struct {
 	JWKSURI  string        `json:"jwks_uri,omitempty"`
 	Keys     int           `json:"keys"`
 	Revision uint64        `json:"revision"`
+
+	Refresh *refreshReport `json:"refresh,omitempty"`
 }
 
-func reportExternal(set *events.Set, e *events.IssuerEntry) externalReport {
-	return externalReport{
+func reportExternal(ctx context.Context, o office, e *events.IssuerEntry) (externalReport, error) {
+	r := externalReport{
 		Name: e.Name, Status: e.Record.Status, Iss: e.Record.Iss, Use: e.Record.Use, Audience: e.Record.Audience,
-		Scope: e.Record.Scope.String(), JWKSURI: e.Record.JWKSURI, Keys: len(set.Keys(e.Name)), Revision: e.Revision,
+		Scope: e.Record.Scope.String(), JWKSURI: e.Record.JWKSURI, Keys: len(o.keys.Keys().Keys(e.Name)), Revision: e.Revision,
 	}
+	if r.JWKSURI == "" {
+		return r, nil
+	}
+	var err error
+	r.Refresh, err = lastRefresh(ctx, o, e.Name)
+	return r, err
 }
 
 type issuerListCmd struct {
@@ -78,14 +112,22 @@ func (c *issuerListCmd) Run(ctx context.Context, a *app) error {
 		}
 		reports := []externalReport{}
 		for _, e := range issuers {
-			reports = append(reports, reportExternal(o.keys.Keys(), e))
+			r, err := reportExternal(ctx, o, e)
+			if err != nil {
+				return err
+			}
+			reports = append(reports, r)
 		}
 		if c.JSON {
 			return printJSON(a.out, reports)
 		}
-		t := newTable(a.out, "NAME", "STATUS", "KEYS", "USE", "ISS")
+		t := newTable(a.out, "NAME", "STATUS", "KEYS", "REFRESHED", "USE", "ISS", "JWKS_URI")
 		for _, r := range reports {
-			t.row(string(r.Name), string(r.Status), fmt.Sprint(r.Keys), strings.Join(r.Use, " "), printable(r.Iss))
+			refreshed := "by hand"
+			if r.JWKSURI != "" {
+				refreshed = r.Refresh.brief(time.Now())
+			}
+			t.row(string(r.Name), string(r.Status), fmt.Sprint(r.Keys), refreshed, strings.Join(r.Use, " "), printable(r.Iss), printable(r.JWKSURI))
 		}
 		return t.flush()
 	})
@@ -102,7 +144,11 @@ func (c *issuerShowCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return printJSON(a.out, reportExternal(o.keys.Keys(), e))
+		r, err := reportExternal(ctx, o, e)
+		if err != nil {
+			return err
+		}
+		return printJSON(a.out, r)
 	})
 }
 

@@ -31,6 +31,8 @@ type serveCmd struct {
 	RegistryCreds string `help:"File with the credentials of the role operator for --nats." placeholder:"FILE" type:"path" xor:"operator"`
 
 	nodeFlags
+	fetching
+
 	MaxStaleness time.Duration `help:"How old the live key set may be for the token service to answer; negative: of any age." default:"1h" placeholder:"DURATION"`
 }
 
@@ -110,7 +112,8 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	cfg := issuer.Config{
 		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
 		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Used: used, Metrics: counted, Logger: a.log,
-		TokenTTL: c.TokenTTL, KeyRotation: c.KeyRotation, SigningKey: signingKey,
+		UnknownKey: func(issuer events.Name, kid string) { keys.ReportUnknownKey(issuer, events.KeyID(kid)) },
+		TokenTTL:   c.TokenTTL, KeyRotation: c.KeyRotation, SigningKey: signingKey,
 	}
 	edge.configure(&cfg)
 	node, err := issuer.New(cfg)
@@ -120,9 +123,13 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err := ours.Register(newFeedMetrics(keys, clients, node.Ready)); err != nil {
 		return err
 	}
+	tasks, err := c.refreshTask(a, office)
+	if err != nil {
+		return err
+	}
 	c.greet(a, at, listener.Addr(), first)
 	handler := edge.handler(accessLog(a.log, withMetrics(node.Handler(), metrics)))
-	return c.serve(ctx, a, handler, listener, task{"token service", node.Run}, recording, task{"certificates", edge.watch})
+	return c.serve(ctx, a, handler, listener, append(tasks, task{"token service", node.Run}, recording, task{"certificates", edge.watch})...)
 }
 
 // check checks the flags that depend on each other, and resolves the issuer's URL.

@@ -154,7 +154,7 @@ func (s *Stream) Put(ctx context.Context, p bus.Put) (uint64, error) {
 	if revision != p.Replaces {
 		return 0, errors.Join(bus.ErrConflict, fault)
 	}
-	revision = s.appendLocked(events.Entry{Name: p.Name, Value: slices.Clone(p.Value), Caller: p.Caller}, p.TTL)
+	revision = s.appendLocked(events.Entry{Name: p.Name, Value: slices.Clone(p.Value), Deleted: p.Delete, Caller: p.Caller}, p.TTL)
 	if fault != nil {
 		return 0, fault
 	}
