@@ -27,7 +27,7 @@ type serveCmd struct {
 	NATS          string `name:"nats" help:"NATS server to use instead of the embedded one." placeholder:"URL"`
 	Nkey          string `help:"File with the nkey seed of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
 	Creds         string `help:"File with the credentials (user JWT and seed) of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
-	RegistryNkey  string `help:"File with the nkey seed of the role operator for --nats: makes the platform's record if it is missing, and the first admin, whose access key goes to DIR/admin.key." placeholder:"FILE" type:"path" xor:"operator"`
+	RegistryNkey  string `help:"File with the nkey seed of the role operator for --nats: makes the platform's record if it is missing, and the first admin, whose access key goes to DIR/admin.key; serves the admin API; keeps external issuers' keys fresh." placeholder:"FILE" type:"path" xor:"operator"`
 	RegistryCreds string `help:"File with the credentials of the role operator for --nats." placeholder:"FILE" type:"path" xor:"operator"`
 
 	nodeFlags

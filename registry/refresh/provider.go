@@ -13,19 +13,21 @@ import (
 // provider is one external issuer with a jwks_uri.
 type provider struct {
 	schedule
-	name    events.Name
-	uri     string
-	running bool
-	etag    string // of last
-	last    *JWKS  // the last good set
-	newKeys limiter
-	status  IssuerStatus
+	name     events.Name
+	uri      string
+	revision uint64 // of the issuer's record
+	running  bool
+	etag     string // of last
+	last     *JWKS  // the last good set
+	newKeys  limiter
+	status   IssuerStatus
 }
 
-func newProvider(name events.Name, uri string, now time.Time) *provider {
+func newProvider(e *events.IssuerEntry, now time.Time) *provider {
 	return &provider{
-		schedule: newSchedule(now), name: name, uri: uri, newKeys: limiter{every: newKeysPer / maxNewKeys, burst: maxNewKeys},
-		status: IssuerStatus{Issuer: name, JWKSURI: uri, Next: now},
+		schedule: newSchedule(now), name: e.Name, uri: e.Record.JWKSURI, revision: e.Revision,
+		newKeys: limiter{every: newKeysPer / maxNewKeys, burst: maxNewKeys},
+		status:  IssuerStatus{Issuer: e.Name, JWKSURI: e.Record.JWKSURI, Next: now},
 	}
 }
 

@@ -95,9 +95,6 @@ func (w *worker) changed(c events.Change) {
 	if err != nil || name.Kind != events.KindIssuer {
 		return
 	}
-	if p := w.providers[name.Issuer]; p != nil {
-		p.forced = true // whoever changes a record wants to see what comes of it
-	}
 	w.look(name.Issuer)
 }
 
@@ -110,9 +107,11 @@ func (w *worker) look(name events.Name) {
 		delete(w.providers, name)
 		w.dropStatus(name)
 	case wanted && (p == nil || p.uri != e.Record.JWKSURI):
-		p = newProvider(name, e.Record.JWKSURI, time.Now())
+		p = newProvider(e, time.Now())
 		w.providers[name] = p
 		w.setStatus(p.status)
+	case wanted && p.revision != e.Revision:
+		p.revision, p.forced = e.Revision, true // whoever changes a record wants to see what comes of it
 	}
 }
 
