@@ -250,3 +250,28 @@ func TestUpdateIssuerChangesWhatIsNamed(t *testing.T) {
 	_, err := p.UpdateIssuer(t.Context(), alice, "orders", registry.IssuerUpdate{Scope: &scope})
 	wantError(t, err, registry.ErrNotFound)
 }
+
+// What is not published any more is removed only if it still is a fetched key when that is written.
+func TestSyncKeysDoesNotRemoveWhatAnOperatorPutThereMeanwhile(t *testing.T) {
+	p := newProvider(t)
+	p.sync("a", "b")
+	hand := events.Key{Algorithm: events.EdDSA, Public: newPublic(t)}
+	value := string(must(hand.Encode("b"))(t))
+	slow := p.join(func(s registry.Store) registry.Store {
+		return &faultyStore{Store: s, fault: func(_ bus.Bucket, name string) (bool, error) {
+			if name == "key.idp.b" {
+				p.server.Write(bus.Keys, name, value)
+			}
+			return true, nil
+		}}
+	})
+	did := must(slow.SyncKeys(t.Context(), alice, "idp", idpKeys, []registry.ProviderKey{p.key("a", 1)}))(t)
+	p.want(did, registry.KeySync{}, states{"a": events.KeyActive, "b": events.KeyActive})
+	if live := p.set().Key("idp", "b"); !isKey(live, hand) {
+		t.Error("the operator's key is not there")
+	}
+}
+
+func isKey(have *events.KeyEntry, want events.Key) bool {
+	return have != nil && have.Record != nil && want.Public.(ed25519.PublicKey).Equal(have.Record.Public)
+}

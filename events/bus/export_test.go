@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/keyherald/keyherald/events"
+
 // What the tests outside the package need of its inside.
 
 // NewFeedWithJitter and NewKeySetWithJitter take the jitter from the test, so that a simulation can be repeated.
@@ -14,3 +16,8 @@ func (k *KeySet) RevocationsFeed() *Feed { return k.revFeed }
 
 // CheckVersion is what CheckServer asks of a server's version.
 var CheckVersion = checkVersion
+// NewReporter is what a key set hands its reports to. It returns how to hand one in, and how to end it.
+func NewReporter(send func(events.Name, events.KeyID) error) (report func(events.Name, events.KeyID), stop func()) {
+	r := newReporter(send)
+	return r.report, r.close
+}

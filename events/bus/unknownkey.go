@@ -20,7 +20,7 @@ const (
 	// unknownKeyBacklog is how many such messages may wait for who listens; more are dropped. A kid is at most
 	// events.MaxForeignKeyID bytes.
 	unknownKeyBacklog = 1024
-	// reportSlots is how many reports of a [KeySet] can wait to be sent. Issuers share them by chance.
+	// reportSlots is how many issuers' reports can wait to be sent in a [KeySet].
 	reportSlots = 16
 	// reportLook is how often a KeySet looks whether there is something to report: the most that a report waits, if
 	// its slot has not been used within reportEvery.
@@ -91,11 +91,11 @@ type unknownKey struct {
 	kid    events.KeyID
 }
 
-// reporter sends the reports of a key set: at most one for each slot and second, whatever comes. To hand one in takes one
-// load, and a compare-and-swap if the slot is free: it is called for tokens that anybody may send.
+// reporter sends the reports of a key set: at most one for each slot and second, whatever comes. To hand one in takes a few
+// loads, and a compare-and-swap if none of that issuer waits: it is called for tokens that anybody may send.
 type reporter struct {
 	send    func(events.Name, events.KeyID) error
-	seed    maphash.Seed // so that nobody can choose issuers that share a slot
+	seed    maphash.Seed
 	slots   [reportSlots]atomic.Pointer[unknownKey]
 	closing sync.Once
 	stop    chan struct{}
@@ -109,11 +109,18 @@ func newReporter(send func(events.Name, events.KeyID) error) *reporter {
 }
 
 func (r *reporter) report(issuer events.Name, kid events.KeyID) {
-	slot := &r.slots[maphash.String(r.seed, string(issuer))%reportSlots]
-	if slot.Load() != nil {
-		return // one report of an issuer is as good as another: all its keys are looked up
+	home := maphash.String(r.seed, string(issuer))
+	for i := range uint64(reportSlots) {
+		slot := &r.slots[(home+i)%reportSlots]
+		waiting := slot.Load()
+		if waiting == nil { // the kid must not keep the token alive that it is a part of
+			slot.CompareAndSwap(nil, &unknownKey{issuer, events.KeyID(strings.Clone(string(kid)))})
+			return
+		}
+		if waiting.issuer == issuer {
+			return // one report of an issuer is as good as another: all its keys are looked up
+		}
 	}
-	slot.CompareAndSwap(nil, &unknownKey{issuer, events.KeyID(strings.Clone(string(kid)))}) // not with the token that it is a part of
 }
 
 func (r *reporter) run() {
