@@ -27,8 +27,6 @@ type KeySync struct {
 	Kept []events.KeyID
 }
 
-func (s KeySync) wrote() bool { return len(s.Added)+len(s.Changed)+len(s.Removed) > 0 }
-
 // originMember is a member of the record of a key that was fetched: where from. To the fold it means nothing; here it tells
 // the keys that came by themselves, and go by themselves, from those that an operator registered.
 const originMember = "jwks_uri"
@@ -57,10 +55,10 @@ func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name
 			if issuer.Record.JWKSURI != source || source == "" {
 				return refuse(ErrInvalid, "keys of %s were fetched from %s, but its jwks_uri is %q now", name, source, issuer.Record.JWKSURI)
 			}
-			s := keySync{r, caller, set, name, source, l, &did}
+			s := keySync{r: r, caller: caller, set: set, name: name, source: source, line: l, did: &did}
 			err = s.run(ctx, keys)
 			l.added, l.changed, l.removed = did.Added, did.Changed, did.Removed
-			l.quiet = err == nil && !did.wrote()
+			l.quiet = !s.wrote
 			return err
 		})
 	})
@@ -103,6 +101,7 @@ type keySync struct {
 	source string
 	line   *line
 	did    *KeySync
+	wrote  bool // anything at all, perhaps only where a key was fetched from
 }
 
 func (s *keySync) run(ctx context.Context, keys []ProviderKey) error {
@@ -219,14 +218,19 @@ func (s *keySync) remove(ctx context.Context, kid events.KeyID) error {
 
 // update decides about the record of a kid that counts, nil being none.
 func (s *keySync) update(ctx context.Context, kid events.KeyID, decide func(*events.Key) (bus.Decision, error)) error {
+	writes := false
 	revision, err := s.r.store.Update(ctx, bus.Keys, events.KeyRecord(s.name, kid).String(), s.caller.Name, func(e events.Entry) (bus.Decision, error) {
 		record, err := s.r.keyRecord(ctx, s.name, kid, e)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return bus.Decision{}, err
 		}
-		return decide(record)
+		d, err := decide(record)
+		writes = d.Value != nil || d.Delete
+		return d, err
 	})
-	s.line.revision = max(s.line.revision, revision)
+	if err == nil && writes {
+		s.wrote, s.line.revision = true, max(s.line.revision, revision)
+	}
 	return err
 }
 

@@ -168,6 +168,14 @@ func TestSyncKeysMovesWithTheJWKSURI(t *testing.T) {
 	if m := members(t, p.stored(bus.Keys, "key.idp.b")); m["jwks_uri"] != moved {
 		t.Errorf("record is %v", m)
 	}
+	// A write is in the audit log, also when it changes nothing but the place.
+	again := "https://idp.example/again"
+	must(p.UpdateIssuer(t.Context(), alice, "idp", registry.IssuerUpdate{JWKSURI: &again}))(t)
+	did = must(p.SyncKeys(t.Context(), alice, "idp", again, []registry.ProviderKey{p.key("b", 1), p.key("c", 1)}))(t)
+	p.want(did, registry.KeySync{}, states{"b": events.KeyActive, "c": events.KeyActive})
+	if line := p.audit.last(t); line["op"] != "key sync" || line["source"] != again || line["revision"] == nil {
+		t.Errorf("line is %v", line)
+	}
 }
 
 func TestSyncKeysRefuses(t *testing.T) {

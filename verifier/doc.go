@@ -31,4 +31,8 @@
 //
 // A token is accepted from the platform and from clients that may mint their own; from external issuers only if [Config.Externals]
 // names them and their record says that they issue access tokens.
+//
+// The keys of external issuers are in the set like all others: somebody else fetches them. A kid that such an issuer does not have
+// is handed to the feed, if that takes it (ReportUnknownKey, as [*bus.KeySet] does), so that a new key is fetched at once. The
+// token is refused all the same, until the key is in the set.
 package verifier

@@ -343,3 +343,36 @@ func TestNoMoreThanAFewProvidersAreAskedAtOneTime(t *testing.T) {
 		}
 	})
 }
+
+func TestI21_AnIssuerIsAskedOnceAtATimeAndAgainForWhatWasReportedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		at, most, kids := 0, 0, []string{"k1"}
+		w.issuer("idp", func() (document, error) {
+			w.mu.Lock()
+			at++
+			most = max(most, at)
+			answer := answer(mostLife, kids...) // as it is when the request arrives
+			w.mu.Unlock()
+			time.Sleep(5 * time.Second)
+			w.mu.Lock()
+			at--
+			w.mu.Unlock()
+			return answer()
+		})
+		r := w.refresher("a")
+		start(t, r)
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		kids = []string{"k1", "k2"}
+		w.mu.Unlock()
+		for range 100 {
+			w.report("idp", "k2")
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(20 * time.Second)
+		if f := w.fetches(); most != 1 || len(f) != 2 || len(w.synced) != 2 {
+			t.Errorf("%d at a time, fetched %v, published %d keys", most, f, len(w.synced))
+		}
+	})
+}
