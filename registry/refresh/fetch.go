@@ -36,11 +36,13 @@ type Fetcher struct {
 }
 
 // NewFetcher makes a Fetcher.
-func NewFetcher(cfg FetcherConfig) *Fetcher {
+func NewFetcher(cfg FetcherConfig) *Fetcher { return newFetcher(cfg, net.DefaultResolver) }
+
+func newFetcher(cfg FetcherConfig, names *net.Resolver) *Fetcher {
 	p := newPolicy(cfg.AllowTarget)
 	return &Fetcher{
-		https: newClient(cfg.Roots, p.check),
-		http: newClient(cfg.Roots, func(addr netip.Addr) error {
+		https: newClient(cfg.Roots, names, p.check),
+		http: newClient(cfg.Roots, names, func(addr netip.Addr) error {
 			if !addr.Unmap().IsLoopback() {
 				return fmt.Errorf("http to %s: plain http is for loopback only", addr)
 			}
@@ -51,8 +53,8 @@ func NewFetcher(cfg FetcherConfig) *Fetcher {
 
 var errRedirect = errors.New("it redirects, which is not followed: give the place where the document is")
 
-func newClient(roots *x509.CertPool, check func(netip.Addr) error) *http.Client {
-	dialer := &net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+func newClient(roots *x509.CertPool, names *net.Resolver, check func(netip.Addr) error) *http.Client {
+	dialer := &net.Dialer{Timeout: fetchTimeout, Resolver: names, Control: func(_, address string, _ syscall.RawConn) error {
 		target, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
