@@ -40,14 +40,6 @@ func (c *Conn) ReportUnknownKey(issuer events.Name, kid events.KeyID) error {
 	return nil
 }
 
-// Flush returns when the server has seen everything that was published on the connection so far.
-func (c *Conn) Flush(timeout time.Duration) error {
-	if err := c.nc.FlushTimeout(timeout); err != nil {
-		return fmt.Errorf("flushing: %w", translate(err))
-	}
-	return nil
-}
-
 func checkReport(issuer events.Name, kid events.KeyID) error {
 	if _, err := events.ParseName(string(issuer)); err != nil {
 		return err

@@ -43,7 +43,7 @@ func listen(t *testing.T, s *eventstest.NATS) *ear {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	if err := conn.Flush(eventstest.Patience); err != nil {
+	if err := conn.JetStream().Conn().FlushTimeout(eventstest.Patience); err != nil {
 		t.Fatal(err)
 	}
 	return e
