@@ -68,7 +68,7 @@ func hint(err error) string {
 	case errors.Is(err, bus.ErrPermission):
 		return "use the operator's credential (DIR/nats/operator.nk) for writing, and the verifier's for reading only"
 	case errors.As(err, &untrusted):
-		return "if an authority of your own has signed the token service's certificate, name the file with that authority in SSL_CERT_FILE"
+		return "if an authority of your own has signed the token service's certificate, give the file with that authority with --tls-ca, or in SSL_CERT_FILE"
 	case errors.As(err, &request):
 		return "is --issuer (KEYHERALD_ISSUER) the URL of a token service that is running?"
 	}
