@@ -114,11 +114,11 @@ func TestNothingThatPrintsASignerPrintsItsKey(t *testing.T) {
 	}
 }
 
-func TestASignerAllocatesTheTokenAndItsSignature(t *testing.T) {
+func TestASignerAllocatesThreeTimesAtMost(t *testing.T) {
 	s := mustSigner(t, Header{Algorithm: EdDSA, KeyID: "k"}, testKeys(t)[EdDSA])
 	claims := []byte(usualClaims)
-	if n := testing.AllocsPerRun(100, func() { _, _ = s.AppendValid(nil, claims) }); n > 2 {
-		t.Errorf("%v allocations, want 2 at most", n)
+	if n := testing.AllocsPerRun(100, func() { _, _ = s.AppendValid(nil, claims) }); n > 3 {
+		t.Errorf("%v allocations, want 3 at most: two, and one with the race detector", n)
 	}
 }
 
