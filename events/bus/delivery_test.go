@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
@@ -106,57 +104,6 @@ func TestCallerIsReadBackThroughTheFeed(t *testing.T) {
 		if have := (<-changes.C()).Caller; have != c.want {
 			t.Errorf("caller %q is written as %q, want %q", c.caller, have, c.want)
 		}
-	}
-}
-
-// TestN_NobodyElseCanSpeakOnOurInbox lets another holder of the same credential aim a consumer, and an answer, at a node's
-// inbox. It cannot publish there itself.
-func TestN_NobodyElseCanSpeakOnOurInbox(t *testing.T) {
-	n := startNode(t)
-	// What a heartbeat would say, stored for an answer to carry.
-	forged := nats.Header{"Status": {"100"}, "Nats-Last-Consumer": {"5"}, "Nats-Last-Stream": {"999999"}}
-	n.applied(n.Publish(bus.Keys, "issuer.forged", "", forged))
-
-	other := n.Connect(bus.Verifier).JetStream()
-	inboxes := make(chan string, 1000)
-	if _, err := other.Conn().Subscribe(n.conn.InboxPrefix()+".>", func(m *nats.Msg) {
-		if strings.HasPrefix(m.Reply, "$JS.ACK."+bus.Keys.Stream()) {
-			inboxes <- m.Sub.Subject
-		} else if m.Header.Get("Nats-Last-Consumer") != "" && m.Header.Get("Nats-Stream") == "" {
-			inboxes <- m.Subject // an idle heartbeat comes on the inbox itself
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	inbox := ""
-	for inbox == "" || strings.HasSuffix(inbox, ">") {
-		select {
-		case inbox = <-inboxes:
-		case <-time.After(eventstest.Patience):
-			t.Fatal("no heartbeat was seen")
-		}
-	}
-	for _, b := range []bus.Bucket{bus.Keys, bus.Revocations} {
-		_, err := other.CreatePushConsumer(t.Context(), b.Stream(), jetstream.ConsumerConfig{
-			Name: "other", DeliverSubject: inbox, AckPolicy: jetstream.AckNonePolicy, FilterSubject: b.Filter(),
-			IdleHeartbeat: 100 * time.Millisecond, InactiveThreshold: time.Minute,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.Write(bus.Revocations, "short", "x") // its subject is shorter than any in KEYS
-	for range 10 {
-		err := other.Conn().PublishRequest("$JS.API.DIRECT.GET."+bus.Keys.Stream()+"."+bus.Keys.Subject("issuer.forged"), inbox, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
-	n.agree()
-	n.has("orders", map[events.KeyID]events.KeyState{"k1": events.KeyActive, "k2": events.KeyActive})
-	if status := n.set.Status().Keys; status.Revision != 5 {
-		t.Errorf("status is %+v", status)
 	}
 }
 

@@ -1,11 +1,9 @@
 package bus_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
@@ -65,33 +63,6 @@ func TestN_ServerRestartsWhileTheNodeIsFrozenOut(t *testing.T) {
 	n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2))
 	n.proxy.Mend()
 	n.agree()
-}
-
-// TestN_ConsumerDeleted takes the consumers away under a live node, whose names it learns by listening to the inbox that
-// all holders of the credential share.
-func TestN_ConsumerDeleted(t *testing.T) {
-	n := startNode(t)
-	spy, operator := n.Connect(bus.Verifier).JetStream().Conn(), n.Connect(bus.Operator).JetStream()
-	consumers := make(chan string, 1000)
-	if _, err := spy.Subscribe(n.conn.InboxPrefix()+".>", func(m *nats.Msg) {
-		if parts := strings.Split(m.Reply, "."); len(parts) > 3 && parts[1] == "ACK" && parts[2] == bus.Keys.Stream() {
-			consumers <- parts[3]
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := spy.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	n.applied(n.Write(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2)))
-	if err := operator.DeleteConsumer(t.Context(), bus.Keys.Stream(), <-consumers); err != nil {
-		t.Fatal(err)
-	}
-	n.Write(bus.Keys, "key.orders.k3", eventstest.KeyJSON(3))
-	n.agree()
-	if status := n.set.Status().Keys; status.Resyncs != 1 || status.Gaps != 1 {
-		t.Errorf("status is %+v, want it to have resumed once", status)
-	}
 }
 
 // TestN_NodeStartsBeforeItsServer covers a node that has never been connected.
