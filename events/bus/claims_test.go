@@ -114,6 +114,48 @@ func TestN_NoResumeAfterAMessageBeforeOthers(t *testing.T) {
 	})
 }
 
+// A heartbeat says that the consumer is through with a message that it never brought, the last one up to there.
+func TestN_HeartbeatThatPassesOverAMessageMeansANewWatch(t *testing.T) {
+	scripted(t, func() *script { return newScript(2) }, func(t *testing.T, s *script, feed *bus.Feed, fold *strictFold) {
+		s.send(1, 1)
+		s.send(2, 0)
+		s.heartbeat(2)
+		s.set(3)
+		s.heartbeat(3)
+		time.Sleep(time.Second)
+		if w := s.watch(); s.attempts() != 2 || w.from != 2 {
+			t.Fatalf("%d watches, the last from %d", s.attempts(), w.from)
+		}
+		if status := feed.Status(); !status.CaughtUp || status.Revision != 2 {
+			t.Fatalf("complete, and something was left out: %+v", status)
+		}
+		s.send(2, 1)
+		s.send(3, 0)
+		if status := feed.Status(); status.Revision != 3 || len(fold.Values()) != 3 {
+			t.Errorf("not complete: %+v, %v", status, fold.Values())
+		}
+	})
+}
+
+// One that has expired before it could be delivered is not there either. The new watch finds that out, and is the last.
+func TestN_HeartbeatAfterALastMessageThatExpired(t *testing.T) {
+	scripted(t, func() *script { return newScript(2) }, func(t *testing.T, s *script, feed *bus.Feed, _ *strictFold) {
+		s.send(1, 1)
+		s.send(2, 0)
+		s.set(3)
+		s.heartbeat(3)
+		time.Sleep(time.Second)
+		s.send(2, 0)
+		for range 20 {
+			s.heartbeat(3)
+			time.Sleep(time.Second)
+		}
+		if status := feed.Status(); s.attempts() != 2 || status.Revision != 3 || status.Resyncs != 1 {
+			t.Errorf("%d watches, status %+v", s.attempts(), status)
+		}
+	})
+}
+
 func TestN_ResumeProvesItself(t *testing.T) {
 	same := events.Entry{Name: "n2", Value: []byte("n2"), Revision: 2, Time: time.Unix(2, 0)}
 	change := func(change func(*events.Entry)) bus.Delivery {

@@ -15,9 +15,9 @@
 // or go on as if nothing had happened after the bucket was restored to an older state. So
 //
 //   - the feed has caught up only when it has seen everything up to the last sequence that the stream had before it began;
-//   - every disconnect, error, gap in the consumer's numbers or missing heartbeat ends the subscription, and nothing
-//     that it still delivers is used; the next one starts at the last message applied, which must be the
-//     same one still (revision, name, time and content), else everything is read again into a fresh fold;
+//   - every disconnect, error, gap in the consumer's numbers, missing heartbeat, or heartbeat that is ahead of the last message
+//     ends the subscription, and nothing that it still delivers is used; the next one starts at the last message applied, which
+//     must be the same one still (revision, name, time and content), else everything is read again into a fresh fold;
 //   - every three seconds or so it asks the stream for its last sequence. If that is what has been applied, the set is confirmed to be
 //     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
 //     set back and everything is read again.

@@ -16,6 +16,7 @@ func (k *KeySet) RevocationsFeed() *Feed { return k.revFeed }
 
 // CheckVersion is what CheckServer asks of a server's version.
 var CheckVersion = checkVersion
+
 // NewReporter is what a key set hands its reports to. It returns how to hand one in, and how to end it.
 func NewReporter(send func(events.Name, events.KeyID) error) (report func(events.Name, events.KeyID), stop func()) {
 	r := newReporter(send)

@@ -43,7 +43,10 @@ func InboxPrefix(publicNkey string) string { return sharedInbox + "_" + publicNk
 // read each other's answers there, and nobody else can.
 //
 // What is left over: who may create a consumer may aim it at any subject of the account, so a verifier could send
-// copies of the public records where it may not publish. The buckets need a NATS account of their own.
+// copies of the public records where it may not publish. The buckets need a NATS account of their own. And the holders
+// of one credential share its inbox: one of them can hear the name of another's consumer and change it, so that some messages, or all
+// values, are kept from the other. A feed finds out when nothing more comes, not when less comes. Services
+// that do not trust each other need a credential each.
 func (r Role) Permissions(inbox string) Permissions {
 	p := Permissions{Subscribe: []string{inbox + ".>"}}
 	switch r {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -66,6 +67,42 @@ func TestN_WritersHammerWhileAWatchStarts(t *testing.T) {
 	stop()
 	writers.Wait()
 	n.agree()
+}
+
+// TestN_WritesThatPushEachOtherOutDisturbNobody has messages vanish before a watch can deliver them, for all followers of the bucket at
+// once. If one of them took that for a fault, all of them would, and make a new watch at the same moment.
+func TestN_WritesThatPushEachOtherOutDisturbNobody(t *testing.T) {
+	n := startNode(t)
+	sets := []*bus.KeySet{n.set}
+	for range 10 {
+		set := n.Connect(bus.Verifier).FollowKeys(zerolog.Nop())
+		defer set.Close()
+		if err := set.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, set)
+	}
+	js := n.Connect(bus.Operator).JetStream()
+	burst := func(b bus.Bucket, name, value string, writes int) {
+		for range writes {
+			if _, err := js.PublishAsync(b.Subject(name), []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-js.PublishAsyncComplete()
+	}
+	token := events.TokenByID("https://auth.example.com", "t1")
+	exp := time.Now().Add(time.Hour).Unix()
+	for range 20 {
+		burst(bus.Revocations, token.String(), fmt.Sprintf(`{"exp":%d}`, exp), 3)
+		burst(bus.Keys, "key.orders.k2", eventstest.KeyJSON(2), 5*events.History)
+	}
+	n.agree()
+	for i, set := range sets {
+		if status := set.Status(); status.Keys.Gaps+status.Revocations.Gaps != 0 || status.Keys.Resyncs+status.Revocations.Resyncs != 2 {
+			t.Errorf("follower %d: status is %+v", i, status)
+		}
+	}
 }
 
 func TestN_SixteenMalformedValuesPushAGoodOneOut(t *testing.T) {

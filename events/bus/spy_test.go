@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,6 +51,22 @@ func newSpy(n *node) *spy {
 		n.t.Fatal(err)
 	}
 	return s
+}
+
+// change gives the node's consumer another setting.
+func (s *spy) change(n *node, set func(*jetstream.ConsumerConfig)) {
+	n.t.Helper()
+	cfg := jetstream.ConsumerConfig{
+		Name: s.consumer, DeliverSubject: s.inbox, FilterSubject: bus.Keys.Filter(),
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
+		FlowControl: true, IdleHeartbeat: bus.Heartbeat, InactiveThreshold: 10 * time.Second, Replicas: 1, MemoryStorage: true,
+	}
+	set(&cfg)
+	ctx, cancel := context.WithTimeout(n.t.Context(), eventstest.Patience)
+	defer cancel()
+	if _, err := s.UpdatePushConsumer(ctx, bus.Keys.Stream(), cfg); err != nil {
+		n.t.Fatalf("the server refuses it: %v", err)
+	}
 }
 
 // TestN_ConsumerDeleted takes the consumer away under a live node.
@@ -108,5 +125,21 @@ func TestN_NobodyElseCanSpeakOnOurInbox(t *testing.T) {
 	n.agree()
 	if status := n.set.Status().Keys; status.Revision != last {
 		t.Errorf("status is %+v", status)
+	}
+}
+
+// TestN_ConsumerIsGivenAnotherFilter lets the spy change the node's consumer, which the server cannot refuse: who may make a
+// consumer may change one whose name and inbox he knows. It brings nothing any more, and says that it is through with everything.
+func TestN_ConsumerIsGivenAnotherFilter(t *testing.T) {
+	n := startNode(t)
+	s := newSpy(n)
+	s.change(n, func(cfg *jetstream.ConsumerConfig) { cfg.FilterSubject = bus.Keys.Subject("nothing") })
+	n.Write(bus.Keys, "revoked.orders.k1", `{"reason":"leaked"}`)
+	n.agree()
+	if state := n.set.Keys().Key("orders", "k1").State(time.Now()); state != events.KeyRevoked {
+		t.Errorf("a revocation was hidden: the key is %s", state)
+	}
+	if status := n.set.Status().Keys; status.Gaps != 1 || status.Resyncs != 1 {
+		t.Errorf("status is %+v, want it to have resumed once", status)
 	}
 }
