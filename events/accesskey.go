@@ -119,3 +119,6 @@ func IsAccount(s string) bool {
 	}
 	return strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789_-") == ""
 }
+
+// AccountAudience is the audience of a whole account, which the SDKs of Authress give to every token.
+func AccountAudience(account string) string { return account + ".accounts.authress.io" }

@@ -15,6 +15,7 @@ type Client struct {
 	TLS        *TLS        // tls: its certificates. Nil: none
 	Federated  []Federated // federated: what others call it
 	RequireJTI bool        // require_jti: assertions of the jwt-bearer grant must have one
+	Profile    *Profile    // profile: how it is described. Nil: not at all
 	Extra      Extra       // members of newer versions
 }
 
@@ -49,6 +50,8 @@ func ParseClient(data []byte) (*Client, error) {
 			})
 		case "require_jti":
 			c.RequireJTI, err = strictjson.Bool(value)
+		case "profile":
+			c.Profile, err = parseProfile(value)
 		default:
 			return false, nil
 		}
@@ -123,6 +126,9 @@ func (c *Client) Validate() error {
 	if err := c.TLS.validate(); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
+	if err := c.Profile.Validate(); err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
 	return validateFederated(c.Federated)
 }
 
@@ -138,6 +144,9 @@ func (c *Client) Encode() ([]byte, error) {
 	if c.TLS != nil {
 		b.raw("tls", c.TLS.encode())
 	}
+	if !c.Profile.isZero() {
+		b.raw("profile", c.Profile.encode())
+	}
 	b.extra(c.Extra)
 	out := b.object()
 	back, err := ParseClient(out)
@@ -152,6 +161,9 @@ func (c *Client) Encode() ([]byte, error) {
 	}
 	for i := 0; err == nil && i < len(c.Federated); i++ {
 		err = sameExtra(c.Federated[i].Extra, back.Federated[i].Extra)
+	}
+	if err == nil {
+		err = sameProfile(c.Profile, back.Profile)
 	}
 	if err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 )
 
 // Clients is the fold of CLIENTS, by the rules of [Set]: per name the last valid message of the retained ones counts. One goroutine
-// at a time may call Apply; lookups take no lock.
+// at a time may call Apply; lookups take no lock. It holds what clients authenticate with, and not their profiles: there may be a
+// hundred thousand of them.
 type Clients struct {
 	revision atomic.Uint64
 	clients  *table[Name, clientSlot]
@@ -74,7 +75,10 @@ func (c *Clients) Apply(e Entry) {
 		return
 	}
 	delete(c.rejected, e.Name)
-	if record == nil {
+	if record != nil {
+		record.Profile = nil
+	}
+	if record == nil || !record.Authenticates() { // there is nothing to look up; and nothing that a malformed one could push out
 		c.clients.delete(name)
 		return
 	}

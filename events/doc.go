@@ -53,6 +53,7 @@
 //	use            external only, required: access_token, assertion or both. With access_token, aud must not be empty
 //	jwks_uri       external only: URL, may have a query. Where the registry fetches the keys from
 //	account        platform only: acc, then 8 to 33 of a-z 0-9 _ -
+//	iat            time: when it was registered; information
 //
 // A platform has no aud, scope or resource. The name platform, and only it, is for the type platform.
 //
@@ -144,6 +145,9 @@
 //	             {"san_ip":"…"}, {"san_email":"…"} or {"subject_dn":"…"} (RFC 4514 text, compared byte by byte)
 //	federated    up to 16 of {"issuer":name,"sub":text,"aud":text}: whoever has an assertion of that external issuer for that
 //	             subject and that audience alone is the client. sub is exact, or a prefix of at least one character before a * at its end
+//	profile      {"name":text of up to 128 bytes,"options":JSON object of up to 2 KiB,"tags":{name:text}}, all optional, up to 32
+//	             tags with names and values of up to 128 bytes: information. A record with nothing else is as good as none, and
+//	             nodes of the token service do not hold it
 //
 // # USAGE
 //

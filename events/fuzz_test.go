@@ -63,7 +63,7 @@ func FuzzParseIssuer(f *testing.F) {
 
 func FuzzParseClient(f *testing.F) {
 	addRecords(f, "client-", 1, func(b []byte) { f.Add(b) })
-	for _, s := range []string{secret(), secrets(3), secret("exp", `5`, "iat", `4`, "x", `[]`)} {
+	for _, s := range []string{secret(), secrets(3), secret("exp", `5`, "iat", `4`, "x", `[]`), profileJSON, `{"profile":{"tags":{}}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

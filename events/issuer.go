@@ -49,6 +49,7 @@ type Issuer struct {
 	Use         []string // use: external only
 	JWKSURI     string   // jwks_uri: external only, optional
 	Account     string   // account: platform only
+	IssuedAt    int64    // iat, NumericDate: when it was registered. Zero: not known
 	Extra       Extra    // members of newer versions
 }
 
@@ -87,6 +88,8 @@ func ParseIssuer(data []byte) (*Issuer, error) {
 			r.JWKSURI, err = strictjson.String(value)
 		case "account":
 			r.Account, err = strictjson.String(value)
+		case "iat":
+			r.IssuedAt, err = timestamp(value)
 		default:
 			return false, nil
 		}
@@ -110,8 +113,8 @@ func (r *Issuer) Validate() error {
 	if limit := int64(MaxTokenTTL / time.Second); r.MaxTokenTTL < 0 || r.MaxTokenTTL > limit {
 		return fmt.Errorf("max_token_ttl %d is not 1 to %d seconds: a revoked token is remembered no longer", r.MaxTokenTTL, limit)
 	}
-	if err := checkTimes(r.NotBefore); err != nil {
-		return fmt.Errorf("not_before: %w", err)
+	if err := checkTimes(r.NotBefore, r.IssuedAt); err != nil {
+		return fmt.Errorf("not_before, iat: %w", err)
 	}
 	if err := checkURIs("aud", r.Audience); err != nil {
 		return err
@@ -197,6 +200,7 @@ func (r *Issuer) Encode() ([]byte, error) {
 	b.strs("use", r.Use)
 	b.str("jwks_uri", r.JWKSURI)
 	b.str("account", r.Account)
+	b.int("iat", r.IssuedAt)
 	b.extra(r.Extra)
 	out := b.object()
 	back, err := ParseIssuer(out)

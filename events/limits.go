@@ -22,6 +22,12 @@ const (
 	MaxSecrets = 16
 	// MaxReason is the length of the reason that is kept with a revocation, in bytes.
 	MaxReason = 256
+	// MaxProfileName, MaxTag and MaxOptions are the lengths in a client's profile of its name, of a tag's name and value, and
+	// of the options as JSON text, in bytes. MaxTags is how many tags it has. They bound what a list of clients is long.
+	MaxProfileName = 128
+	MaxTag         = 128
+	MaxOptions     = 2 << 10
+	MaxTags        = 32
 	// MaxClientKeys is how many keys of a client are pending, active or retiring at one time. The registry enforces
 	// it; the fold does not, because a set must not depend on the order in which clients were filled.
 	MaxClientKeys = 5

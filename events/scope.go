@@ -65,6 +65,17 @@ func (s Scope) Contains(t Scope) bool {
 	return true
 }
 
+// Lacks returns the values of t that are not in s.
+func (s Scope) Lacks(t Scope) Scope {
+	var missing []string
+	for _, v := range t.values {
+		if !s.Has(v) {
+			missing = append(missing, v)
+		}
+	}
+	return Scope{missing}
+}
+
 // Intersect returns the values that are in both. When that is all of one of them, nothing is allocated.
 func (s Scope) Intersect(t Scope) Scope {
 	if t.Contains(s) {

@@ -78,3 +78,15 @@ func TestScopesAreSets(t *testing.T) {
 		}
 	}
 }
+
+func TestScopeLacks(t *testing.T) {
+	for _, c := range []struct{ s, t, want string }{
+		{"", "", ""}, {"a b", "", ""}, {"a b", "a", ""}, {"a b", "a b", ""}, {"a b", "b c", "c"}, {"", "a b", "a b"}, {"a", "A", "A"},
+	} {
+		s, _ := ParseScope(c.s)
+		other, _ := ParseScope(c.t)
+		if got := s.Lacks(other); got.String() != c.want || got.IsEmpty() != s.Contains(other) {
+			t.Errorf("%q lacks %q of %q, want %q", c.s, got, c.t, c.want)
+		}
+	}
+}

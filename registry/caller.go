@@ -15,6 +15,8 @@ import (
 type Caller struct {
 	// Name says who, and from where: cli:alice@laptop. Required; text of at most 256 bytes without control characters.
 	Name string
+	// Authority bounds what the caller may do. Nil: it may do everything that the credential of the Registry's connection may.
+	Authority *Authority
 }
 
 // maxCaller is the length of a caller's name, in bytes. A message has 1 KiB for all of its headers.
@@ -64,10 +66,10 @@ type line struct {
 // audited runs an operation and writes its line, whatever comes out.
 func (r *Registry) audited(caller Caller, op string, l line, run func(*line) error) error {
 	err := caller.check()
-	if err == nil {
-		err = run(&l)
-	} else {
+	if err != nil {
 		caller = Caller{} // not for a log
+	} else if err = caller.may(op); err == nil {
+		err = run(&l)
 	}
 	if err != nil {
 		l.outcome = outcomeOf(err)
@@ -113,7 +115,7 @@ func outcomeOf(err error) string {
 	switch {
 	case errors.Is(err, bus.ErrUnknownOutcome):
 		return outcomeUnknown
-	case errors.As(err, &r):
+	case errors.As(err, &r), errors.Is(err, ErrForbidden):
 		return outcomeRefused
 	}
 	return outcomeFailed

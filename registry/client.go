@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,9 +21,11 @@ type ClientSpec struct {
 	// MaxTokenTTL is the longest life of its tokens, in whole seconds up to [events.MaxTokenTTL]. Zero:
 	// [events.DefaultTokenTTL], but a day for an offline client with an id of Authress's shape, as their SDKs mint.
 	MaxTokenTTL time.Duration
+	// Profile describes the client; the options in it are compact JSON. Nil: nothing does.
+	Profile *events.Profile
 }
 
-func (s ClientSpec) record(name events.Name) (*events.Issuer, error) {
+func (s ClientSpec) record(name events.Name, now time.Time) (*events.Issuer, error) {
 	ttl, err := tokenTTL(s.MaxTokenTTL)
 	if err != nil {
 		return nil, err
@@ -31,6 +35,7 @@ func (s ClientSpec) record(name events.Name) (*events.Issuer, error) {
 	}
 	return &events.Issuer{
 		Type: events.TypeClient, Status: events.Active, Audience: s.Audience, Scope: s.Scope, Resource: s.Resource, Offline: s.Offline, MaxTokenTTL: ttl,
+		IssuedAt: now.Unix(),
 	}, nil
 }
 
@@ -42,8 +47,11 @@ func tokenTTL(d time.Duration) (int64, error) {
 	return int64(d / time.Second), nil
 }
 
-// CreateClient registers a client. Without a name it gets one: sc_ and 22 random characters. The errors are [ErrInvalid] and
-// [ErrExists]; a name is never given twice, whatever became of the one who had it first.
+// CreateClient registers a client. Without a name it gets one: sc_ and 22 random characters. The errors are [ErrInvalid], [ErrExists] and
+// [ErrForbidden]; a name is never given twice, whatever became of the one who had it first.
+//
+// The profile is written first: it means nothing before the client is there, and one that was left behind is replaced when the same
+// is done again. Of two who create a client of one name in the very same moment one gets it, and the profile may be the other's.
 func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.Name, spec ClientSpec) (*events.IssuerEntry, error) {
 	if name == "" {
 		name = generatedName()
@@ -53,7 +61,17 @@ func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.
 		if err := checkClientName(name); err != nil {
 			return err
 		}
-		if entry.Record, err = spec.record(name); err != nil {
+		if entry.Record, err = spec.record(name, r.now()); err != nil {
+			return err
+		}
+		has, err := r.rights(ctx, caller)
+		if err != nil {
+			return err
+		}
+		if err := has.check(name, entry.Record); err != nil {
+			return err
+		}
+		if err := r.createProfile(ctx, caller, name, spec.Profile); err != nil {
 			return err
 		}
 		entry.Revision, err = r.createIssuer(ctx, caller, name, entry.Record)
@@ -96,12 +114,14 @@ func (r *Registry) checkUnused(ctx context.Context, name events.Name) error {
 				string(key.KeyID), name, events.KeyRecord(name, key.KeyID))
 		}
 	}
-	switch e, err := r.store.Get(ctx, bus.Clients, string(name)); {
-	case errors.Is(err, bus.ErrNotFound):
+	e, err := r.store.Get(ctx, bus.Clients, string(name))
+	if errors.Is(err, bus.ErrNotFound) {
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return err
-	case !e.Deleted:
+	}
+	if c, err := clientRecord(name, e); err != nil || c.Authenticates() {
 		return refuse(ErrExists, "there are credentials under the name %s already, which would be accepted with it: choose another name, or remove them with nats kv del CLIENTS %s", name, name)
 	}
 	return nil
@@ -119,6 +139,31 @@ func (r *Registry) Clients(ctx context.Context) ([]*events.IssuerEntry, error) {
 		return nil, err
 	}
 	return issuersIn(set, events.TypeClient), nil
+}
+
+// ActiveClients returns up to limit clients that are not disabled, by name, from the one that comes after a name on, and whether there
+// are more. It looks at every issuer and sorts only what it returns: a page of 100,000 clients takes milliseconds.
+func (r *Registry) ActiveClients(ctx context.Context, after events.Name, limit int) (page []*events.IssuerEntry, more bool, err error) {
+	set, err := r.live(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	byName := func(e *events.IssuerEntry, name events.Name) int { return cmp.Compare(e.Name, name) }
+	for e := range set.Issuers() {
+		if e.Name <= after || e.Record.Type != events.TypeClient || e.Record.Status != events.Active {
+			continue
+		}
+		if len(page) > limit && e.Name > page[limit].Name {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(page, e.Name, byName)
+		page = slices.Insert(page, at, e)
+		page = page[:min(len(page), limit+1)]
+	}
+	if len(page) > limit {
+		return page[:limit], true, nil
+	}
+	return page, false, nil
 }
 
 func (r *Registry) issuer(ctx context.Context, name events.Name, want events.IssuerType) (*events.IssuerEntry, error) {
@@ -140,36 +185,61 @@ type ClientUpdate struct {
 	Resource    *[]string
 	Offline     *bool
 	MaxTokenTTL *time.Duration // to zero: [events.DefaultTokenTTL]
+	Profile     *events.Profile
+	// Unchanged is a revision after which the client's record must not have been written. Zero: it may.
+	Unchanged uint64
 }
 
 // UpdateClient changes what a client may do, for the tokens that it has already, too. The client may be disabled. The errors are
-// [ErrInvalid] and [ErrNotFound].
+// [ErrInvalid], [ErrNotFound], [ErrForbidden] and [ErrChanged].
+//
+// The profile is written last, and only if all the rest was. An update that was cut off in between is completed by doing it again.
 func (r *Registry) UpdateClient(ctx context.Context, caller Caller, name events.Name, u ClientUpdate) (*events.IssuerEntry, error) {
-	return r.updateIssuer(ctx, caller, "client update", name, events.TypeClient, func(record *events.Issuer) error {
-		if u == (ClientUpdate{}) {
+	var entry *events.IssuerEntry
+	err := r.audited(caller, "client update", line{issuer: name}, func(l *line) (err error) {
+		if u == (ClientUpdate{Unchanged: u.Unchanged}) {
 			return refuse(ErrInvalid, "update client %s: nothing to change was named", name)
 		}
-		if u.Audience != nil {
-			record.Audience = slices.Clone(*u.Audience)
+		if err := u.Profile.Validate(); err != nil { // before anything is written
+			return refuse(ErrInvalid, "profile of client %s: %w", name, err)
 		}
-		if u.Scope != nil {
-			record.Scope = *u.Scope
+		entry, err = r.changeIssuer(ctx, caller, name, events.TypeClient, u.Unchanged, u.apply)
+		l.revision = entry.Revision
+		if err != nil || u.Profile == nil {
+			return err
 		}
-		if u.Resource != nil {
-			record.Resource = slices.Clone(*u.Resource)
-		}
-		if u.Offline != nil {
-			record.Offline = *u.Offline
-		}
-		if u.MaxTokenTTL != nil {
-			ttl, err := tokenTTL(*u.MaxTokenTTL)
-			if err != nil {
-				return err
-			}
-			record.MaxTokenTTL = ttl
+		if _, err = r.updateProfile(ctx, caller, name, u.Profile); err != nil {
+			return fmt.Errorf("client %s is changed, its name, options and tags may not be: do it again: %w", name, err)
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+func (u *ClientUpdate) apply(record *events.Issuer) error {
+	if u.Audience != nil {
+		record.Audience = slices.Clone(*u.Audience)
+	}
+	if u.Scope != nil {
+		record.Scope = *u.Scope
+	}
+	if u.Resource != nil {
+		record.Resource = slices.Clone(*u.Resource)
+	}
+	if u.Offline != nil {
+		record.Offline = *u.Offline
+	}
+	if u.MaxTokenTTL != nil {
+		ttl, err := tokenTTL(*u.MaxTokenTTL)
+		if err != nil {
+			return err
+		}
+		record.MaxTokenTTL = ttl
+	}
+	return nil
 }
 
 // DisableClient refuses a client everywhere, and all its tokens for ever: they stay refused when it is enabled again.

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ func TestCreateClientWritesItsRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := w.stored(bus.Keys, "issuer.orders")
-	const want = `{"type":"client","status":"active","aud":["https://billing"],"scope":"billing:read billing:write","resource":["https://orders"],"offline":true,"max_token_ttl":5400}`
-	if string(e.Value) != want {
+	const want = `{"type":"client","status":"active","aud":["https://billing"],"scope":"billing:read billing:write","resource":["https://orders"],"offline":true,"max_token_ttl":5400,"iat":%d}`
+	if want := fmt.Sprintf(want, w.clock.Now().Unix()); string(e.Value) != want {
 		t.Errorf("record is %s\nwant      %s", e.Value, want)
 	}
 	if e.Caller != alice.Name || e.Revision != entry.Revision {
@@ -158,9 +159,15 @@ func TestANameWithSomethingUnderItIsRefused(t *testing.T) {
 	w.absent(bus.Keys, "issuer.early")
 
 	w.server.Delete(bus.Keys, "key.early.k1")
-	w.server.Write(bus.Clients, "early", `{"secrets":[]}`)
-	_, err = w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{})
-	wantError(t, err, registry.ErrExists, "credentials under the name early", "nats kv del CLIENTS early")
+	for _, value := range []string{`{"secrets":[{"id":"a","sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}]}`, `{"of a newer version":1}`, "{"} {
+		w.server.Write(bus.Clients, "early", value)
+		_, err = w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{Profile: &events.Profile{Name: "Early"}})
+		if value == "{" {
+			wantError(t, err, registry.ErrInvalid, "early of CLIENTS is malformed")
+			_, err = w.CreateClient(t.Context(), alice, "early", registry.ClientSpec{})
+		}
+		wantError(t, err, registry.ErrExists, "credentials under the name early", "nats kv del CLIENTS early")
+	}
 
 	w.server.Delete(bus.Clients, "early")
 	w.server.Write(bus.Keys, "revoked.early.k1", `{}`)

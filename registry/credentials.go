@@ -60,7 +60,7 @@ func clientRecord(name events.Name, e events.Entry) (*events.Client, error) {
 }
 
 // RequireJTI says whether assertions of the jwt-bearer grant must have a jti, and so are used once. Without, those that have none may
-// be used as often as their life allows. The errors are [ErrInvalid] and [ErrNotFound].
+// be used as often as their life allows. The errors are [ErrInvalid], [ErrNotFound] and [ErrForbidden].
 func (r *Registry) RequireJTI(ctx context.Context, caller Caller, name events.Name, required bool) error {
 	return r.audited(caller, "client update", line{issuer: name}, func(l *line) error {
 		set, err := r.live(ctx)
@@ -68,6 +68,9 @@ func (r *Registry) RequireJTI(ctx context.Context, caller Caller, name events.Na
 			return err
 		}
 		if _, err := issuerIn(set, name, events.TypeClient); err != nil {
+			return err
+		}
+		if err := r.checkAuthority(ctx, caller, name); err != nil {
 			return err
 		}
 		was := false

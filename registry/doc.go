@@ -13,7 +13,14 @@
 //
 // Every operation that writes takes a [Caller], who goes into the record's message as a header and, together with what was done to
 // what and with which outcome, into one line of the audit log; refused attempts too. No secret is in a line or in an error.
-// Who may call at all is decided by NATS: a Registry can do what the credential of its connection can.
+// Who may call at all is decided by NATS: a Registry can do what the credential of its connection can. On whose behalf it does so may
+// be bounded further by an [Authority]: a caller that came with an access token can give to others only what it has itself, in scope,
+// audiences and resources. That is held against the very record that a write replaces. For a credential, which is a record of its own,
+// it is looked at before and after the write; what should not be there then is revoked before anybody gets the private half. (Who brings
+// the public half of a key along has it already: his key is trusted for the milliseconds in between.)
+//
+// A client may have a profile (name, options, tags), which is for people and their programs and decides nothing. It is in another record
+// than what the client may do, and of the two writes the one that matters decides: a new client's comes last, a changed one's first.
 //
 // # Concurrency
 //

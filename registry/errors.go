@@ -31,6 +31,10 @@ var (
 	ErrTooManySecrets = errors.New("too many secrets")
 	// ErrNeedsForce: tokens that are valid now would be refused.
 	ErrNeedsForce = errors.New("needs force")
+	// ErrForbidden: the caller's token is not good for it. The error is a [*Forbidden].
+	ErrForbidden = errors.New("forbidden")
+	// ErrChanged: the record is not any more the one that the change was meant for.
+	ErrChanged = errors.New("record was changed")
 	// ErrOtherPlatform: the registry was made for another issuer URL.
 	ErrOtherPlatform = errors.New("registry of another platform")
 )

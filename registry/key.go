@@ -43,9 +43,22 @@ func (r *Registry) AddKey(ctx context.Context, caller Caller, name events.Name, 
 	var key NewKey
 	err := r.audited(caller, "key add", line{issuer: name, kid: spec.KeyID}, func(l *line) error {
 		return r.exclusive(ctx, func(set *events.Set) (err error) {
+			has, err := rightsOf(set, caller)
+			if err != nil {
+				return err
+			}
+			if err := has.checkTarget(set, name); err != nil {
+				return err
+			}
 			key, err = r.addKey(ctx, caller, set, name, spec)
 			l.kid, l.revision = key.KeyID, key.Revision
-			return err
+			if err != nil {
+				return err
+			}
+			return r.recheck(ctx, caller, name, func(ctx context.Context, caller Caller) error {
+				_, err := r.RevokeKey(ctx, caller, name, key.KeyID, "the client got more rights than the caller has while the key was added")
+				return err
+			})
 		})
 	})
 	if err != nil {

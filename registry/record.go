@@ -51,30 +51,11 @@ func (r *Registry) keyRecord(ctx context.Context, name events.Name, kid events.K
 	return nil, refuse(ErrNotFound, "%s has no key %q: see key list", name, string(kid))
 }
 
-// updateIssuer changes the record of an issuer of the given type. change gets a copy that it may modify; members that this version
-// does not know stay.
+// updateIssuer changes the record of an issuer of the given type, and writes the audit line.
 func (r *Registry) updateIssuer(ctx context.Context, caller Caller, op string, name events.Name, want events.IssuerType, change func(*events.Issuer) error) (*events.IssuerEntry, error) {
-	entry := &events.IssuerEntry{Name: name}
-	err := r.audited(caller, op, line{issuer: name}, func(l *line) error {
-		if err := checkName(name); err != nil {
-			return err
-		}
-		var err error
-		entry.Revision, err = r.store.Update(ctx, bus.Keys, events.IssuerRecord(name).String(), caller.Name, func(e events.Entry) (bus.Decision, error) {
-			record, err := r.issuerRecord(ctx, name, e)
-			if err != nil {
-				return bus.Decision{}, err
-			}
-			if err := checkType(name, record, want); err != nil {
-				return bus.Decision{}, err
-			}
-			next := *record
-			entry.Record = &next
-			if err := change(&next); err != nil {
-				return bus.Decision{}, err
-			}
-			return encodeIssuer(name, &next)
-		})
+	var entry *events.IssuerEntry
+	err := r.audited(caller, op, line{issuer: name}, func(l *line) (err error) {
+		entry, err = r.changeIssuer(ctx, caller, name, want, 0, change)
 		l.revision = entry.Revision
 		return err
 	})
@@ -82,6 +63,54 @@ func (r *Registry) updateIssuer(ctx context.Context, caller Caller, op string, n
 		return nil, err
 	}
 	return entry, nil
+}
+
+// changeIssuer changes the record of an issuer of the given type. change gets a copy that it may modify; members that this version
+// does not know stay. What the caller may do is held against the very record that is replaced. Unless unchanged is zero, that
+// must not have been written after this revision. What it knows is returned with an error, too, for the audit log.
+func (r *Registry) changeIssuer(ctx context.Context, caller Caller, name events.Name, want events.IssuerType, unchanged uint64, change func(*events.Issuer) error) (*events.IssuerEntry, error) {
+	entry := &events.IssuerEntry{Name: name}
+	if err := checkName(name); err != nil {
+		return entry, err
+	}
+	has, err := r.rights(ctx, caller)
+	if err != nil {
+		return entry, err
+	}
+	entry.Revision, err = r.store.Update(ctx, bus.Keys, events.IssuerRecord(name).String(), caller.Name, func(e events.Entry) (bus.Decision, error) {
+		record, err := r.issuerRecord(ctx, name, e)
+		if err != nil {
+			return bus.Decision{}, err
+		}
+		if err := checkType(name, record, want); err != nil {
+			return bus.Decision{}, err
+		}
+		if unchanged != 0 && e.Revision > unchanged {
+			return bus.Decision{}, refuse(ErrChanged, "%s was changed meanwhile (revision %d, by %s): read it again", name, e.Revision, by(e))
+		}
+		next := *record
+		entry.Record = &next
+		if err := change(&next); err != nil {
+			return bus.Decision{}, err
+		}
+		if err := has.checkChange(name, record, &next); err != nil {
+			return bus.Decision{}, err
+		}
+		return encodeIssuer(name, &next)
+	})
+	return entry, err
+}
+
+// rights returns what a caller has now; see rightsOf.
+func (r *Registry) rights(ctx context.Context, caller Caller) (*rights, error) {
+	if caller.Authority == nil {
+		return nil, nil
+	}
+	set, err := r.live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rightsOf(set, caller)
 }
 
 func encodeIssuer(name events.Name, record *events.Issuer) (bus.Decision, error) {

@@ -20,8 +20,8 @@ type Revoked struct {
 }
 
 // RevokeKey revokes a key for ever: of any issuer, whatever its state, and also one that is not known yet. It does not depend on the key
-// set being up to date, nor on the issuer having a record. Repeated, it says since when. The error is [ErrInvalid] if not
-// one of package bus.
+// set being up to date, nor on the issuer having a record, unless the caller has only an [Authority]. Repeated, it says since when. The
+// errors are [ErrInvalid], for such a caller also [ErrForbidden] and [ErrNotFound], and those of package bus.
 func (r *Registry) RevokeKey(ctx context.Context, caller Caller, name events.Name, kid events.KeyID, reason string) (Revoked, error) {
 	var revoked Revoked
 	err := r.audited(caller, "key revoke", line{issuer: name, kid: kid}, func(l *line) (err error) {
@@ -30,6 +30,9 @@ func (r *Registry) RevokeKey(ctx context.Context, caller Caller, name events.Nam
 		}
 		if _, err := events.ParseKeyID(string(kid)); err != nil {
 			return &refusal{ErrInvalid, err}
+		}
+		if err := r.checkAuthority(ctx, caller, name); err != nil {
+			return err
 		}
 		value, err := (&events.KeyRevocation{RevokedAt: r.now().Unix(), Reason: reason}).Encode()
 		if err != nil {

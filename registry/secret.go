@@ -20,8 +20,8 @@ type NewSecret struct {
 const secretIDLength = 8
 
 // AddSecret makes an API key for a client; a zero time means that it does not expire. A client may have several, so that they can be
-// replaced one by one; those that have expired make room. The errors are [ErrInvalid], [ErrNotFound], [ErrDisabled] and
-// [ErrTooManySecrets].
+// replaced one by one; those that have expired make room. The errors are [ErrInvalid], [ErrNotFound], [ErrDisabled] [ErrForbidden]
+// and [ErrTooManySecrets].
 func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Name, expires time.Time) (NewSecret, error) {
 	var secret NewSecret
 	err := r.audited(caller, "secret add", line{issuer: name}, func(l *line) (err error) {
@@ -30,6 +30,13 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 			return err
 		}
 		if _, err := activeIn(set, name, events.TypeClient); err != nil {
+			return err
+		}
+		has, err := rightsOf(set, caller)
+		if err != nil {
+			return err
+		}
+		if err := has.checkTarget(set, name); err != nil {
 			return err
 		}
 		now := r.now().Unix()
@@ -47,7 +54,10 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 			return nil
 		})
 		l.revision = secret.Revision
-		return unsure(err, "API key %s of client %s may or may not be registered, see secret list; if it is, revoke it and add another", secret.ID, name)
+		if err != nil {
+			return unsure(err, "API key %s of client %s may or may not be registered, see secret list; if it is, revoke it and add another", secret.ID, name)
+		}
+		return r.recheck(ctx, caller, name, func(ctx context.Context, caller Caller) error { return r.RevokeSecret(ctx, caller, name, secret.ID) })
 	})
 	if err != nil {
 		return NewSecret{}, err
@@ -59,6 +69,9 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 func (r *Registry) RevokeSecret(ctx context.Context, caller Caller, name events.Name, id string) error {
 	return r.audited(caller, "secret revoke", line{issuer: name, secret: id}, func(l *line) (err error) {
 		if err := checkName(name); err != nil {
+			return err
+		}
+		if err := r.checkAuthority(ctx, caller, name); err != nil {
 			return err
 		}
 		l.revision, err = r.updateCredentials(ctx, caller, name, func(c *events.Client) error {

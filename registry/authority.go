@@ -1,0 +1,176 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// The scope values that a token needs to work on the registry.
+const (
+	ScopeClientsRead  = "clients:read"  // read clients, their keys and the ids of their API keys
+	ScopeClientsWrite = "clients:write" // create, change and disable clients
+	ScopeKeysWrite    = "keys:write"    // add and revoke keys and API keys
+)
+
+// Authority is what a caller with an access token may do. It may not give more than it has: a client that it creates or changes
+// must have, before and after, no scope outside of Scope and no audience or resource outside of the caller's own record. To give a
+// client a key is to get what the client has, and bounded in the same way. The audience of the account is everybody's.
+type Authority struct {
+	Client events.Name  // whom the token speaks for
+	Scope  events.Scope // the token's effective scope
+}
+
+// Need returns a [*Forbidden] unless the scope has the value.
+func (a *Authority) Need(value string) error {
+	if a.Scope.Has(value) {
+		return nil
+	}
+	missing, err := events.ParseScope(value)
+	if err != nil {
+		return err
+	}
+	return &Forbidden{Scope: missing, text: fmt.Sprintf("the token of client %s lacks the scope %s", a.Client, value)}
+}
+
+// Forbidden is the error of an operation that the caller's token is not good for. It tests as [ErrForbidden].
+type Forbidden struct {
+	Scope events.Scope // values that the caller would need; may be empty
+	text  string
+}
+
+func (e *Forbidden) Error() string { return e.text }
+
+// Is makes a Forbidden match ErrForbidden.
+func (e *Forbidden) Is(target error) bool { return target == ErrForbidden }
+
+// may checks that the caller may do an operation at all. One that is not listed is for operators.
+func (c Caller) may(op string) error {
+	if c.Authority == nil {
+		return nil
+	}
+	switch op {
+	case "client create", "client update", "client disable":
+		return c.Authority.Need(ScopeClientsWrite)
+	case "key add", "key revoke", "secret add", "secret revoke":
+		return c.Authority.Need(ScopeKeysWrite)
+	}
+	return &Forbidden{text: fmt.Sprintf("%s is not for the token of a client: it takes an operator's NATS credential", op)}
+}
+
+// rights is a caller's authority together with what a set says about the caller. Nil: there is no bound.
+type rights struct {
+	caller  events.Name
+	scope   events.Scope
+	record  *events.Issuer
+	account string // the account's audience
+}
+
+// rightsOf returns what a caller has, as of a set that is up to date: a caller that was bounded or disabled a moment ago is so here.
+func rightsOf(set *events.Set, caller Caller) (*rights, error) {
+	if caller.Authority == nil {
+		return nil, nil
+	}
+	name := caller.Authority.Client
+	entry := set.Issuer(name)
+	if entry == nil || entry.Record.Type != events.TypeClient || entry.Record.Status != events.Active {
+		return nil, &Forbidden{text: fmt.Sprintf("the caller, client %s, is unknown or disabled", name)}
+	}
+	r := &rights{caller: name, record: entry.Record, scope: caller.Authority.Scope.Intersect(entry.Record.Scope)}
+	if platform := set.Platform(); platform != nil && platform.Record.Account != "" {
+		r.account = events.AccountAudience(platform.Record.Account)
+	}
+	return r, nil
+}
+
+// check refuses a record of a client, as it is or is to be, that has more than the caller.
+func (r *rights) check(name events.Name, record *events.Issuer) error {
+	if r == nil {
+		return nil
+	}
+	var beyond []string
+	missing := r.scope.Lacks(record.Scope)
+	if !missing.IsEmpty() {
+		beyond = append(beyond, "scope "+missing.String())
+	}
+	lacks := func(what string, have, want []string) {
+		for _, s := range want {
+			if s != r.account && !slices.Contains(have, s) {
+				beyond = append(beyond, what+" "+s)
+			}
+		}
+	}
+	if len(r.record.Audience) > 0 {
+		lacks("audience", r.record.Audience, record.Audience)
+		if len(record.Audience) == 0 {
+			beyond = append(beyond, "no limit of its audiences")
+		}
+	}
+	lacks("resource", r.record.Resource, record.Resource)
+	if len(beyond) == 0 {
+		return nil
+	}
+	return &Forbidden{Scope: missing, text: fmt.Sprintf("client %s has, or would have, what the caller %s has not: %s; nobody grants more than he has: "+
+		"an operator can give the caller more with keyherald client update %[2]s", name, r.caller, strings.Join(beyond, ", "))}
+}
+
+// checkChange refuses a change of a client that has, or would have, more than the caller, and one by which the caller gets more itself.
+func (r *rights) checkChange(name events.Name, old, next *events.Issuer) error {
+	if r == nil {
+		return nil
+	}
+	if name == r.caller && (next.Offline && !old.Offline || next.TokenTTL() > old.TokenTTL()) {
+		return &Forbidden{text: fmt.Sprintf("client %s cannot let itself mint tokens, or longer ones: an operator can", name)}
+	}
+	if err := r.check(name, old); err != nil {
+		return err
+	}
+	return r.check(name, next)
+}
+
+// checkTarget refuses work on the keys of a client that has more than the caller.
+func (r *rights) checkTarget(set *events.Set, name events.Name) error {
+	if r == nil {
+		return nil
+	}
+	entry, err := issuerIn(set, name, events.TypeClient)
+	if err != nil {
+		return err
+	}
+	return r.check(name, entry.Record)
+}
+
+// checkAuthority is checkTarget as of now. It needs no more when something is taken away: from whoever the client is a moment later.
+func (r *Registry) checkAuthority(ctx context.Context, caller Caller, name events.Name) error {
+	if caller.Authority == nil {
+		return nil
+	}
+	set, err := r.live(ctx)
+	if err != nil {
+		return err
+	}
+	has, err := rightsOf(set, caller)
+	if err != nil {
+		return err
+	}
+	return has.checkTarget(set, name)
+}
+
+// recheck is for a credential that was just added to a client: its record, by which that was allowed, is another one than the credential's,
+// and may have been changed in between. If the caller would not be allowed to add it now, undo takes it back, before anybody
+// has got to know the private half of one that was made here.
+func (r *Registry) recheck(ctx context.Context, caller Caller, name events.Name, undo func(ctx context.Context, caller Caller) error) error {
+	err := r.checkAuthority(ctx, caller, name)
+	if err == nil {
+		return nil
+	}
+	if undone := undo(context.WithoutCancel(ctx), Caller{Name: caller.Name}); undone != nil {
+		return fmt.Errorf("%w: a credential of client %s was added, and could not be taken back: %w", bus.ErrUnknownOutcome, name, errors.Join(err, undone))
+	}
+	return err
+}
