@@ -149,6 +149,7 @@ type Node struct {
 	ring       keyring
 	rooms      rooms
 	handler    http.Handler
+	patterns   []string // of handler
 	started    atomic.Bool
 }
 

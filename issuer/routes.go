@@ -15,7 +15,10 @@ const (
 // routes puts the endpoints under the path of the issuer's URL.
 func (n *Node) routes() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(method, path string, serve http.HandlerFunc) { mux.HandleFunc(method+" "+path, serve) }
+	handle := func(method, path string, serve http.HandlerFunc) {
+		n.patterns = append(n.patterns, method+" "+path)
+		mux.HandleFunc(method+" "+path, serve)
+	}
 	handle("POST", n.path+pathToken, n.endpoint(endpointToken, n.answerToken(false)))
 	handle("POST", n.path+pathAuthressToken, n.endpoint(endpointToken, n.answerToken(true)))
 	handle("POST", n.path+pathIntrospect, n.endpoint(endpointIntrospect, n.introspect))

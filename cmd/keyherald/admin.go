@@ -17,7 +17,7 @@ import (
 const (
 	adminName  events.Name  = "sc_admin"
 	adminKeyID events.KeyID = "admin1"
-	adminScope              = "clients:read clients:write keys:write"
+	adminScope              = registry.ScopeClientsRead + " " + registry.ScopeClientsWrite + " " + registry.ScopeKeysWrite
 )
 
 // makeAdmin registers the first admin, whose access key goes to file, and tells whether it did. A registry whose admin has, or ever had,
@@ -27,18 +27,21 @@ const (
 // completed by the next one in the same directory. The kid is fixed and registering is a compare-and-set: of several nodes that start at the same
 // time on an empty registry, each in its own directory, one has the key that counts, and the others throw theirs away. If that directory is lost,
 // nobody else has the key; an operator replaces it with key rotate.
-func makeAdmin(ctx context.Context, reg *registry.Registry, caller registry.Caller, set *events.Set, file, account string) (bool, error) {
-	made, err := registerAdmin(ctx, reg, caller, set, file, account)
+//
+// An admin may call the registry's API, by an offline token for the account or the platform, or an online one. What else it may hand on to other
+// clients, an operator has to give it.
+func makeAdmin(ctx context.Context, reg *registry.Registry, caller registry.Caller, set *events.Set, file string, platform *events.Issuer) (bool, error) {
+	made, err := registerAdmin(ctx, reg, caller, set, file, platform)
 	if err != nil {
 		return false, fmt.Errorf("making the first admin: %w", err)
 	}
 	return made, nil
 }
 
-func registerAdmin(ctx context.Context, reg *registry.Registry, caller registry.Caller, set *events.Set, file, account string) (bool, error) {
+func registerAdmin(ctx context.Context, reg *registry.Registry, caller registry.Caller, set *events.Set, file string, platform *events.Issuer) (bool, error) {
 	pending := file + ".new"
 	if len(set.Keys(adminName)) > 0 {
-		key, err := readAdminKey(pending, account)
+		key, err := readAdminKey(pending, platform.Account)
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		} else if err != nil {
@@ -46,7 +49,7 @@ func registerAdmin(ctx context.Context, reg *registry.Registry, caller registry.
 		}
 		return keepAdminKey(set.Keys(adminName), key, file, pending) // of a start that was cut off
 	}
-	key, err := pendingAdminKey(file, pending, account)
+	key, err := pendingAdminKey(file, pending, platform.Account)
 	if err != nil {
 		return false, err
 	}
@@ -55,7 +58,7 @@ func registerAdmin(ctx context.Context, reg *registry.Registry, caller registry.
 		return false, err
 	}
 	_, err = reg.CreateClient(ctx, caller, adminName, registry.ClientSpec{
-		Scope: scope, Audience: []string{account + ".accounts.authress.io"}, Offline: true,
+		Scope: scope, Audience: []string{events.AccountAudience(platform.Account), platform.Iss}, Offline: true,
 	})
 	if err != nil && !errors.Is(err, registry.ErrExists) {
 		return false, err

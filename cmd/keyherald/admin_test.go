@@ -54,7 +54,7 @@ func (d *adminDesk) start() bool {
 	if err := d.keys.Sync(d.t.Context()); err != nil {
 		d.t.Fatal(err)
 	}
-	made, err := makeAdmin(d.t.Context(), d.reg, registry.Caller{Name: "test"}, d.keys.Keys(), d.file, d.account)
+	made, err := makeAdmin(d.t.Context(), d.reg, registry.Caller{Name: "test"}, d.keys.Keys(), d.file, &events.Issuer{Account: d.account, Iss: "https://auth.example.com"})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestAnAdminKeyOfAnotherRegistryIsNotTakenForThisOnes(t *testing.T) {
 	other := *d
 	other.account = "acc-somebodyelse"
 	key := other.leave(d.file)
-	_, err := makeAdmin(t.Context(), d.reg, registry.Caller{}, d.keys.Keys(), d.file, d.account)
+	_, err := makeAdmin(t.Context(), d.reg, registry.Caller{}, d.keys.Keys(), d.file, &events.Issuer{Account: d.account, Iss: "https://auth.example.com"})
 	if err == nil || !strings.Contains(err.Error(), "move it away") || strings.Contains(err.Error(), key.Reveal()) {
 		t.Errorf("error %v", err)
 	}
@@ -197,7 +197,7 @@ func TestOfManyFirstStartsAtOnceOneMakesTheAdmin(t *testing.T) {
 				return
 			}
 			accounts[i] = platform.Account
-			if _, err := makeAdmin(t.Context(), d.reg, registry.Caller{Name: "test"}, d.keys.Keys(), d.file, platform.Account); err != nil {
+			if _, err := makeAdmin(t.Context(), d.reg, registry.Caller{Name: "test"}, d.keys.Keys(), d.file, platform); err != nil {
 				t.Error(err)
 			}
 		})

@@ -127,8 +127,12 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	endpoints, err := c.withRegistry(a, node, office)
+	if err != nil {
+		return err
+	}
 	c.greet(a, at, listener.Addr(), first)
-	handler := edge.handler(accessLog(a.log, withMetrics(node.Handler(), metrics)))
+	handler := edge.handler(accessLog(a.log, withMetrics(endpoints, metrics)))
 	return c.serve(ctx, a, handler, listener, append(tasks, task{"token service", node.Run}, recording, task{"certificates", edge.watch})...)
 }
 

@@ -122,7 +122,7 @@ func (c *serveCmd) prepare(ctx context.Context, at addresses, reg *office) (firs
 			return false, err
 		}
 	}
-	return makeAdmin(ctx, reg.Registry, caller, reg.keys.Keys(), c.adminFile(), platform.Account)
+	return makeAdmin(ctx, reg.Registry, caller, reg.keys.Keys(), c.adminFile(), platform)
 }
 
 func (c *serveCmd) adminFile() string { return filepath.Join(c.Data, "admin.key") }

@@ -92,7 +92,8 @@ func readToken(a *app) (string, error) {
 type tokenMintCmd struct {
 	credential
 	Issuer   string        `help:"URL of the platform's token service." required:"" placeholder:"URL"`
-	Audience []string      `help:"Audience of the token; may be repeated." required:"" placeholder:"AUD" sep:"none"`
+	Audience []string      `help:"Audience of the token; may be repeated." required:"" xor:"audience" placeholder:"AUD" sep:"none"`
+	Account  bool          `help:"For the audience of the account that the access key names, as SDKs of Authress mint: good for the registry's API." required:"" xor:"audience"`
 	Scope    string        `help:"Scope of the token. Without it, all that the client's record grants." placeholder:"SCOPE"`
 	TTL      time.Duration `name:"ttl" help:"How long the token is valid, at most 24h." default:"15m" placeholder:"DURATION"`
 }
@@ -105,6 +106,9 @@ func (c *tokenMintCmd) Run(a *app) error {
 	minter, err := mint.FromAccessKey(key, c.Issuer)
 	if err != nil {
 		return err
+	}
+	if c.Account {
+		c.Audience = []string{minter.AccountAudience()}
 	}
 	token, err := minter.Token(mint.Request{Audience: c.Audience, Scope: c.Scope, TTL: c.TTL})
 	if err != nil {

@@ -4,7 +4,7 @@
 //	for _, pattern := range admin.Patterns(issuer) {
 //		mux.Handle(pattern, api.Handler())
 //	}
-//	mux.Handle("GET /openapi.json", admin.OpenAPI(issuer))
+//	mux.Handle("GET "+admin.DocumentPattern(issuer), admin.OpenAPI(issuer))
 //
 // # Endpoints
 //

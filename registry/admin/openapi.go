@@ -16,6 +16,9 @@ var document []byte
 // placeholder stands in the document for the issuer's URL.
 const placeholder = "https://issuer.invalid"
 
+// DocumentPattern is the path under which [OpenAPI] is to be mounted.
+func DocumentPattern(issuer string) string { return basePath(issuer) + pathOpenAPI }
+
 // OpenAPI returns a handler for the OpenAPI 3.1 document, which describes all endpoints of the platform with the issuer's URL as its server.
 func OpenAPI(issuer string) http.Handler {
 	url, err := json.Marshal(issuer)

@@ -21,6 +21,7 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/registry"
 	"github.com/keyherald/keyherald/registry/admin"
+	"github.com/keyherald/keyherald/registry/admin/admintest"
 )
 
 const issuer = "https://auth.example.com/tenant" // with a path: what is under it must be
@@ -39,7 +40,7 @@ type world struct {
 	cursors *cursors
 	log     *lockedBuffer
 	account string // audience
-	schemas *document
+	schemas *admintest.Document
 	handler http.Handler
 }
 
@@ -47,7 +48,7 @@ const adminScope = "clients:read clients:write keys:write billing:read"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, server: eventstest.Server(t), tokens: &tokens{grants: map[string]string{}}, cursors: &cursors{made: map[string]string{}}, log: new(lockedBuffer), schemas: readDocument(t)}
+	w := &world{t: t, server: eventstest.Server(t), tokens: &tokens{grants: map[string]string{}}, cursors: &cursors{made: map[string]string{}}, log: new(lockedBuffer), schemas: admintest.Read(t, issuer)}
 	w.conn = w.server.Connect(bus.Operator)
 	w.keys = w.conn.FollowKeys(zerolog.Nop())
 	t.Cleanup(w.keys.Close)
@@ -194,7 +195,7 @@ func (w *world) send(r *http.Request) *response {
 		w.t.Errorf("%s %s: Cache-Control %q", r.Method, r.URL.Path, cache)
 	}
 	if got.status != http.StatusMethodNotAllowed { // which is for methods that the document does not have
-		w.schemas.check(w.t, r.Method, strings.TrimPrefix(r.URL.EscapedPath(), "/tenant"), got)
+		w.schemas.Check(w.t, r.Method, strings.TrimPrefix(r.URL.EscapedPath(), "/tenant"), got.status, got.header, got.body)
 	}
 	return got
 }
