@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,31 +138,6 @@ func (r *Registry) Clients(ctx context.Context) ([]*events.IssuerEntry, error) {
 		return nil, err
 	}
 	return issuersIn(set, events.TypeClient), nil
-}
-
-// ActiveClients returns up to limit clients that are not disabled, by name, from the one that comes after a name on, and whether there
-// are more. It looks at every issuer and sorts only what it returns: a page of 100,000 clients takes milliseconds.
-func (r *Registry) ActiveClients(ctx context.Context, after events.Name, limit int) (page []*events.IssuerEntry, more bool, err error) {
-	set, err := r.live(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	byName := func(e *events.IssuerEntry, name events.Name) int { return cmp.Compare(e.Name, name) }
-	for e := range set.Issuers() {
-		if e.Name <= after || e.Record.Type != events.TypeClient || e.Record.Status != events.Active {
-			continue
-		}
-		if len(page) > limit && e.Name > page[limit].Name {
-			continue
-		}
-		at, _ := slices.BinarySearchFunc(page, e.Name, byName)
-		page = slices.Insert(page, at, e)
-		page = page[:min(len(page), limit+1)]
-	}
-	if len(page) > limit {
-		return page[:limit], true, nil
-	}
-	return page, false, nil
 }
 
 func (r *Registry) issuer(ctx context.Context, name events.Name, want events.IssuerType) (*events.IssuerEntry, error) {

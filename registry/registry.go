@@ -55,6 +55,7 @@ type Registry struct {
 	log   zerolog.Logger
 	now   func() time.Time
 	gate  chan struct{} // held by whoever decides by several records
+	names nameIndex
 }
 
 // New makes a Registry.

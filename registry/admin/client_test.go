@@ -249,4 +249,13 @@ func TestAPUTMayDependOnNothingHavingChanged(t *testing.T) {
 	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"b"}`, "If-Match", "W/"+third).problem(412, "changed")
 	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"b"}`, "If-Match", `"0", `+third).json(200)
 	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"c"}`, "If-Match", "*").json(200)
+
+	// Also what changes between the look and the write.
+	last := w.call("admin", "GET", "/v1/clients/stock", "").header.Get("ETag")
+	w.store.fault = func(bus.Bucket, string) error {
+		w.store.fault = nil
+		w.server.Write(bus.Keys, "issuer.stock", `{"type":"client","status":"active","aud":["https://billing"]}`)
+		return nil
+	}
+	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"d"}`, "If-Match", last).problem(412, "changed", "revision")
 }
