@@ -59,7 +59,8 @@ func TestAnOperatorSeesWhatANodeDoes(t *testing.T) {
 	for _, name := range []string{
 		"keyherald_requests_total", "keyherald_request_duration_seconds_count", "keyherald_keys", "keyherald_issuers", "keyherald_feed_revision",
 		"keyherald_feed_complete", "keyherald_feed_freshness_seconds", "keyherald_feed_gaps_total", "keyherald_feed_resyncs_total",
-		"keyherald_revoked_tokens", "keyherald_rejected_records", "keyherald_issuer_ready", "go_goroutines", "process_resident_memory_bytes",
+		"keyherald_revoked_tokens", "keyherald_rejected_records", "keyherald_issuer_ready",
+		"keyherald_refresh_holding", "keyherald_refresh_fetches_total", "keyherald_refresh_failures_total", "keyherald_refresh_alarms_total", "go_goroutines", "process_resident_memory_bytes",
 	} {
 		if !slices.ContainsFunc(metrics, func(line string) bool { return strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") }) {
 			t.Errorf("there is no metric %s", name)

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
-	"github.com/keyherald/keyherald/issuer"
-	"github.com/keyherald/keyherald/registry"
 )
 
 type serveCmd struct {
@@ -54,86 +50,15 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	signingKey, err := c.nodeFlags.signingKey()
-	if err != nil {
-		return err
-	}
-	edge, listener, err := c.listen(a.log)
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	at, stopBus, err := c.openBus(start, a)
-	if err != nil {
+	s := &service{app: a, cmd: c}
+	defer s.close()
+	if err := s.open(start); err != nil {
 		return err
 	}
-	defer stopBus()
-	conn, err := connectIssuer(start, at.issuer)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	keys := conn.FollowKeys(a.log)
-	var logging sync.WaitGroup
-	defer func() { keys.Close(); logging.Wait() }()
-	clients := conn.FollowClients(a.log)
-	defer clients.Close()
-	if err := errors.Join(keys.Wait(start), clients.Wait(start)); err != nil {
-		return err
-	}
-	logging.Go(func() { journal(keys, a.log) })
-	office, closeOffice, err := c.openRegistry(start, a, at, keys)
-	if err != nil {
-		return err
-	}
-	defer closeOffice()
-	first, err := c.prepare(start, at, office)
-	if err != nil {
-		return err
-	}
-	if err := checkPlatform(keys.Keys(), c.Issuer); err != nil {
-		return err
-	}
-	revoker, err := registry.New(registry.Config{Store: conn, Keys: keys, Logger: a.log}) // as the role issuer
-	if err != nil {
-		return err
-	}
-	metrics, ours := newMetrics()
-	counted, err := issuer.NewMetrics(ours)
-	if err != nil {
-		return err
-	}
-	used, recording, err := recordUsage(a, conn)
-	if err != nil {
-		return err
-	}
-	cfg := issuer.Config{
-		Issuer: c.Issuer, Keys: keys, Clients: clients, Leases: publishLeases(conn), Assertions: assertions{conn},
-		Revoke: revokeTokens(revoker), MaxStaleness: c.MaxStaleness, Used: used, Metrics: counted, Logger: a.log,
-		UnknownKey: func(issuer events.Name, kid string) { keys.ReportUnknownKey(issuer, events.KeyID(kid)) },
-		TokenTTL:   c.TokenTTL, KeyRotation: c.KeyRotation, SigningKey: signingKey,
-	}
-	edge.configure(&cfg)
-	node, err := issuer.New(cfg)
-	if err != nil {
-		return err
-	}
-	if err := ours.Register(newFeedMetrics(keys, clients, node.Ready)); err != nil {
-		return err
-	}
-	tasks, err := c.refreshTask(a, office)
-	if err != nil {
-		return err
-	}
-	endpoints, err := c.withRegistry(a, node, office)
-	if err != nil {
-		return err
-	}
-	c.greet(a, at, listener.Addr(), first)
-	handler := edge.handler(accessLog(a.log, withMetrics(endpoints, metrics)))
-	return c.serve(ctx, a, handler, listener, append(tasks, task{"token service", node.Run}, recording, task{"certificates", edge.watch})...)
+	c.greet(a, s.at, s.listener.Addr(), s.first)
+	return s.run(ctx)
 }
 
 // check checks the flags that depend on each other, and resolves the issuer's URL.
@@ -173,48 +98,6 @@ func checkPlatform(set *events.Set, issuer string) error {
 			"start with --issuer " + platform.Record.Iss + ", or on another NATS account"}
 	}
 	return nil
-}
-
-// task is what runs beside the HTTP server until the process stops.
-type task struct {
-	name string
-	run  func(context.Context) error
-}
-
-// serve answers until the process is told to stop or something fails.
-func (c *serveCmd) serve(ctx context.Context, a *app, handler http.Handler, listener net.Listener, tasks ...task) error {
-	working, cancel := context.WithCancel(ctx)
-	defer cancel()
-	server := httpServer(a, handler)
-	failed := make(chan error, 1+len(tasks))
-	var running sync.WaitGroup
-	for _, t := range tasks {
-		running.Go(func() {
-			if err := t.run(working); err != nil && working.Err() == nil {
-				failed <- fmt.Errorf("%s: %w", t.name, err)
-			}
-		})
-	}
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("http: %w", err)
-		}
-	}()
-	var err error
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(a.err, "keyherald: stopping; again to abort")
-	case err = <-failed:
-	}
-	// Requests first, then the lease: its end is that of the last token.
-	stop, stopCancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer stopCancel()
-	if err := server.Shutdown(stop); err != nil {
-		a.log.Warn().Err(err).Msg("stopping http")
-	}
-	cancel()
-	running.Wait()
-	return err
 }
 
 // journalBacklog is how many changes may wait to be logged.

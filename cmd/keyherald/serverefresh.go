@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keyherald/keyherald/registry"
 	"github.com/keyherald/keyherald/registry/refresh"
 )
@@ -37,7 +39,7 @@ func (f fetching) fetcher() (*refresh.Fetcher, error) {
 }
 
 // refreshTask keeps the keys of external issuers fresh, if this process may write records.
-func (c *serveCmd) refreshTask(a *app, o *office) ([]task, error) {
+func (c *serveCmd) refreshTask(a *app, o *office, metrics prometheus.Registerer) ([]task, error) {
 	fetcher, err := c.fetcher()
 	if err != nil || o == nil {
 		return nil, err
@@ -49,5 +51,5 @@ func (c *serveCmd) refreshTask(a *app, o *office) ([]task, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []task{{"key refresh", r.Run}}, nil
+	return []task{{"key refresh", r.Run}}, metrics.Register(newRefreshMetrics(r.Status))
 }
