@@ -34,9 +34,14 @@ type assertions struct{ conn *bus.Conn }
 
 var _ issuer.ReplayMemory = assertions{}
 
+// assertionTimeout is how long a request waits for NATS to remember its assertion.
+const assertionTimeout = 5 * time.Second
+
 func (m assertions) Use(ctx context.Context, client events.Name, jti string, _ time.Time) error {
 	sum := sha256.Sum256([]byte(string(client) + "\n" + jti))
 	name := base64.RawURLEncoding.EncodeToString(sum[:])
+	ctx, cancel := context.WithTimeout(ctx, assertionTimeout)
+	defer cancel()
 	_, err := m.conn.Put(ctx, bus.Put{Bucket: bus.Assertions, Name: name, Caller: nodeCaller})
 	if errors.Is(err, bus.ErrConflict) {
 		return issuer.ErrReplayed

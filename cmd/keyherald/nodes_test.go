@@ -281,8 +281,11 @@ func TestANodeWhoseNATSGoesAwayStopsInTimeAndComesBackByItself(t *testing.T) {
 		}
 		return status == http.StatusServiceUnavailable
 	})
+	second := launchNode(t, f) // which finds no NATS when it starts
+	eventstest.Eventually(t, "the second node waits for NATS", func() bool { return strings.Contains(second.err.String(), "waiting for nats") })
 	f.start()
 	eventstest.Eventually(t, "the node is back", func() bool { return ask() == http.StatusOK })
+	second.waitReady(t, second.addr)
 }
 
 func TestNodesWithOneKeyFileShareItsLease(t *testing.T) {

@@ -25,9 +25,9 @@ type addresses struct {
 // openBus starts the embedded server, or uses the one that the flags name.
 func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), error) {
 	if c.NATS != "" {
-		at := addresses{issuer: bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, Name: "keyherald issuer", Logger: a.log}}
+		at := addresses{issuer: bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, Name: "keyherald issuer", Wait: true, Logger: a.log}}
 		if c.RegistryNkey != "" || c.RegistryCreds != "" {
-			at.operator = &bus.Config{URL: c.NATS, SeedFile: c.RegistryNkey, CredsFile: c.RegistryCreds, Name: "keyherald registry", Logger: a.log}
+			at.operator = &bus.Config{URL: c.NATS, SeedFile: c.RegistryNkey, CredsFile: c.RegistryCreds, Name: "keyherald registry", Wait: true, Logger: a.log}
 		}
 		return at, func() {}, nil
 	}

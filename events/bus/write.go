@@ -148,6 +148,8 @@ func (c *Conn) outcome(ctx context.Context, p Put, id string) (uint64, error) {
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && last.Sequence <= p.Replaces:
 		return 0, errNotThere
+	case errors.Is(err, ErrPermission): // an issuer node may write ASSERTIONS, and not read it
+		return 0, fmt.Errorf("%w: the credential may not read it", ErrUnknownOutcome)
 	case err != nil:
 		return 0, err
 	case last.Header.Get(headerWrite) == id:
