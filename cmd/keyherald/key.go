@@ -21,9 +21,10 @@ type keyCmd struct {
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key for ever: every connected verifier refuses it within milliseconds."`
 }
 
-// publicKey is the flag of those who bring their own key.
+// publicKey is the flags of those who bring their own key.
 type publicKey struct {
-	Public string `help:"File with the public key to register: JWK, PEM or base64 SPKI. - is standard input. Without it, a key pair is made." placeholder:"FILE"`
+	Public string           `help:"File with the public key to register: JWK, PEM or base64 SPKI. - is standard input. Without it, a key pair is made." placeholder:"FILE"`
+	Alg    events.Algorithm `help:"Algorithm of an RSA key that does not say: RS256 or PS256." enum:",EdDSA,ES256,RS256,PS256" default:"" placeholder:"ALG"`
 }
 
 // maxPublicKeyFile is far more than a public key has, in bytes.
@@ -32,6 +33,9 @@ const maxPublicKeyFile = 64 << 10
 // read returns the key of the file, or none if there is no file.
 func (p publicKey) read(a *app) (registry.PublicKey, error) {
 	if p.Public == "" {
+		if p.Alg != "" {
+			return registry.PublicKey{}, usage("--alg goes with --public: a key pair that is made here is Ed25519")
+		}
 		return registry.PublicKey{}, nil
 	}
 	var r io.Reader = a.in
@@ -51,6 +55,10 @@ func (p publicKey) read(a *app) (registry.PublicKey, error) {
 	if err != nil {
 		return key, fmt.Errorf("file %s: %w", p.Public, err)
 	}
+	if p.Alg != "" && key.Algorithm != "" && key.Algorithm != p.Alg {
+		return key, usage("--alg %s: the key in file %s is for %s", p.Alg, p.Public, key.Algorithm)
+	}
+	key.Algorithm = cmp.Or(key.Algorithm, p.Alg)
 	return key, nil
 }
 
