@@ -74,7 +74,7 @@ func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
 func connectOperator(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
 	conn, err := bus.Connect(ctx, cfg)
 	if err == nil {
-		if _, err = conn.Source(bus.Usage).State(ctx); err == nil {
+		if _, err = conn.Source(bus.Assertions).State(ctx); err == nil {
 			return conn, nil
 		}
 		conn.Close()
