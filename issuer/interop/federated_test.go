@@ -27,7 +27,7 @@ func TestAWorkloadGetsTokensWithTheTokenThatItsPlatformKeepsInAFile(t *testing.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cli("issuer", "add", "cluster", "--iss", iss, "--use", "assertion")
+	s.cli("issuer", "add", "--no-discovery", "cluster", "--iss", iss, "--use", "assertion")
 	s.putKey("cluster", "c1", public)
 	s.cli("federation", "add", "orders", "--external", "cluster", "--sub", sub, "--aud", s.issuer)
 
