@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/issuer"
 	"github.com/keyherald/keyherald/issuer/peer"
 	"github.com/keyherald/keyherald/registry/admin"
@@ -26,7 +28,7 @@ func (c *serveCmd) withRegistry(a *app, node *issuer.Node, office *office) (http
 			return nil, err
 		}
 		mounted, err := admin.New(admin.Config{
-			Issuer: c.Issuer, Registry: office.Registry, Keys: office.keys, Authorizer: callers{v}, Cursors: cursors{node}, Logger: a.log,
+			Issuer: c.Issuer, Registry: office.Registry, Keys: office.keys, Authorizer: callers{v, office.keys}, Cursors: cursors{node}, Logger: a.log,
 		})
 		if err != nil {
 			return nil, err
@@ -40,12 +42,27 @@ func (c *serveCmd) withRegistry(a *app, node *issuer.Node, office *office) (http
 }
 
 // callers judges the callers of the registry's API by the access tokens of our own platform: one for its URL, or one that a client has
-// minted for it or for the whole account. Those of external issuers are refused.
-type callers struct{ verifier *verifier.Verifier }
+// minted for it or for the whole account. Those of external issuers are refused. Whoever writes must be good now, not an hour ago: the set is
+// brought up to date first.
+type callers struct {
+	verifier *verifier.Verifier
+	keys     upToDate
+}
+
+// upToDate brings a live set up to date; [*bus.KeySet] does.
+type upToDate interface {
+	Sync(context.Context) error
+	SyncRevocations(context.Context) error
+}
+
+var _ upToDate = (*bus.KeySet)(nil)
 
 var _ admin.Authorizer = callers{}
 
 func (c callers) Authorize(r *http.Request, token string) (admin.Grant, error) {
+	if err := errors.Join(c.keys.Sync(r.Context()), c.keys.SyncRevocations(r.Context())); err != nil {
+		return admin.Grant{}, fmt.Errorf("%w: %w", admin.ErrUndecided, err)
+	}
 	shown, err := peer.Certificates(r)
 	if err != nil {
 		return admin.Grant{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/tls"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/issuer/mint"
 	"github.com/keyherald/keyherald/registry/admin"
 	"github.com/keyherald/keyherald/registry/admin/admintest"
@@ -444,7 +446,7 @@ func TestACertificateBoundTokenOfACallerNeedsItsCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return callers{v}
+		return callers{v, synced(func() error { return nil })}
 	}
 	cert, another := &x509.Certificate{Raw: []byte("this one")}, &x509.Certificate{Raw: []byte("another")}
 	sum := sha256.Sum256(cert.Raw)
@@ -471,7 +473,26 @@ func TestACertificateBoundTokenOfACallerNeedsItsCertificate(t *testing.T) {
 			t.Errorf("with %s: %+v, %v", name, grant, err)
 		}
 	}
+	// What happened elsewhere until now counts, and so does not knowing it.
+	late := judge(time.Now())
+	late.keys = synced(func() error {
+		set.Apply(events.Entry{Name: "revoked.orders.k1", Revision: set.Revision() + 1, Time: time.Now()})
+		return nil
+	})
+	if grant, err := late.Authorize(request(cert), token); err == nil || errors.Is(err, admin.ErrUndecided) {
+		t.Errorf("with a key that was revoked a moment ago: %+v, %v", grant, err)
+	}
+	late.keys = synced(func() error { return bus.ErrUnreachable })
+	if _, err := late.Authorize(request(cert), token); !errors.Is(err, admin.ErrUndecided) {
+		t.Errorf("without NATS: %v", err)
+	}
 	if _, err := judge(time.Now().Add(-2*time.Hour)).Authorize(request(cert), token); !errors.Is(err, admin.ErrUndecided) {
 		t.Errorf("by an old set: %v", err)
 	}
 }
+
+// synced is a set that is brought up to date by a function.
+type synced func() error
+
+func (f synced) Sync(context.Context) error            { return f() }
+func (f synced) SyncRevocations(context.Context) error { return nil }

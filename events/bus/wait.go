@@ -50,6 +50,9 @@ func (k *KeySet) WaitRevision(ctx context.Context, revision uint64) error {
 // Sync returns when the key set has everything that was in KEYS when Sync was called; see [Feed.Sync].
 func (k *KeySet) Sync(ctx context.Context) error { return k.keysFeed.Sync(ctx) }
 
+// SyncRevocations is Sync for REVOCATIONS.
+func (k *KeySet) SyncRevocations(ctx context.Context) error { return k.revFeed.Sync(ctx) }
+
 // watchStatus returns the status, and a channel that is closed when it changes.
 func (f *Feed) watchStatus() (FeedStatus, <-chan struct{}) {
 	f.mu.Lock()
