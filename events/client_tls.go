@@ -3,6 +3,8 @@ package events
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -143,7 +145,7 @@ func (t *TLS) Matches(cert *x509.Certificate) bool {
 	case len(t.Certificates) > 0:
 		return slices.Contains(t.Certificates, sha256.Sum256(cert.Raw))
 	case t.SubjectDN != "":
-		return cert.Subject.String() == t.SubjectDN
+		return subjectOf(cert) == t.SubjectDN
 	case t.DNS != "":
 		return slices.Contains(cert.DNSNames, t.DNS)
 	case t.IP != "":
@@ -158,4 +160,14 @@ func (t *TLS) Matches(cert *x509.Certificate) bool {
 		}
 	}
 	return false
+}
+
+// subjectOf is the subject as it stands in the certificate, every part of it and in its order: the library's own struct has the last of
+// several common names, and makes an order of its own.
+func subjectOf(cert *x509.Certificate) string {
+	var parts pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(cert.RawSubject, &parts); err != nil || len(rest) > 0 {
+		return ""
+	}
+	return parts.String()
 }

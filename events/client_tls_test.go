@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"net"
 	"net/url"
@@ -78,7 +79,7 @@ func TestACertificateMatchesByTheOneThingThatIsRegistered(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert := &x509.Certificate{
-		Raw: []byte("der"), Subject: pkix.Name{CommonName: "orders", Organization: []string{"Acme"}}, DNSNames: []string{"other.example", "orders.example"},
+		Raw: []byte("der"), RawSubject: rawSubject(t, "O=Acme", "CN=orders"), DNSNames: []string{"other.example", "orders.example"},
 		URIs: []*url.URL{uri}, IPAddresses: []net.IP{net.ParseIP("10.0.0.1")}, EmailAddresses: []string{"orders@example.com"},
 	}
 	for _, c := range []struct {
@@ -103,5 +104,41 @@ func TestACertificateMatchesByTheOneThingThatIsRegistered(t *testing.T) {
 	}
 	if sum := sha256.Sum256(nil); len(base64.RawURLEncoding.EncodeToString(sum[:])) != 43 {
 		t.Error("the length that the error names is wrong")
+	}
+}
+
+// rawSubject is the DER of a name of one value each, in this order.
+func rawSubject(t *testing.T, parts ...string) []byte {
+	t.Helper()
+	oids := map[string]asn1.ObjectIdentifier{"CN": {2, 5, 4, 3}, "O": {2, 5, 4, 10}}
+	var name pkix.RDNSequence
+	for _, part := range parts {
+		var set pkix.RelativeDistinguishedNameSET
+		for value := range strings.SplitSeq(part, "+") {
+			attribute, text, _ := strings.Cut(value, "=")
+			set = append(set, pkix.AttributeTypeAndValue{Type: oids[attribute], Value: text})
+		}
+		name = append(name, set)
+	}
+	der, err := asn1.Marshal(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestASubjectIsComparedAsItStandsInTheCertificate(t *testing.T) {
+	registered := &TLS{SubjectDN: "CN=orders,O=Acme"}
+	if !registered.Matches(&x509.Certificate{RawSubject: rawSubject(t, "O=Acme", "CN=orders")}) {
+		t.Error("its own subject does not match")
+	}
+	for name, der := range map[string][]byte{
+		"two common names": rawSubject(t, "O=Acme", "CN=evil", "CN=orders"), "another order": rawSubject(t, "CN=orders", "O=Acme"),
+		"parts of one": rawSubject(t, "O=Acme+CN=orders"), "nothing": nil, "more behind": append(rawSubject(t, "O=Acme", "CN=orders"), 0),
+	} {
+		cert := &x509.Certificate{RawSubject: der, Subject: pkix.Name{CommonName: "orders", Organization: []string{"Acme"}}}
+		if registered.Matches(cert) {
+			t.Errorf("%s matches", name)
+		}
 	}
 }
