@@ -154,8 +154,8 @@
 // Nothing in this bucket makes a token good or bad. Whoever reads it takes it for what somebody said.
 //
 //	<kind>.<client>.<credential>  {"at":time}: when a credential was last used at the token service, written at most once an hour. kind is
-//	                       secret (credential: the id of an API key), key (a kid), certificate or federated; credential is written as
-//	                       a kid is in KEYS
+//	                       secret (credential: the id of an API key), key (a kid) or certificate (x5t#S256, if that is registered);
+//	                       credential is written as a kid is in KEYS
 //	refresh.lease          {"holder":text,"exp":time}: the node that fetches the keys of external issuers. Another one takes over when the
 //	                       record has not changed for 30 s; exp is for people to read
 //	refresh.issuer.<name>  {"success":time,"failure":time,"error":text,"next":time,"keys":number}: how that went last with one issuer

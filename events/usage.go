@@ -7,8 +7,7 @@ type UsageKind string
 const (
 	UsedSecret      UsageKind = "secret"      // an API key, by its id
 	UsedKey         UsageKind = "key"         // a key, by its kid
-	UsedCertificate UsageKind = "certificate" // by the base64url SHA-256 of its DER
-	UsedFederated   UsageKind = "federated"   // what an external issuer calls the client
+	UsedCertificate UsageKind = "certificate" // by the base64url SHA-256 of its DER, if that is registered
 )
 
 // UsageRecord is the name of a record of USAGE: <kind>.<client>.<credential>, or <kind>.<client>.b64.<x> for a credential outside of the

@@ -13,19 +13,24 @@ func recordUsage(a *app, conn *bus.Conn) (func(*clientauth.Client), task, error)
 	if err != nil {
 		return nil, task{}, err
 	}
-	used := func(c *clientauth.Client) { recorder.Note(usageKind(c.Method), c.Name, c.Credential) }
+	used := func(c *clientauth.Client) {
+		if kind, ok := usageKind(c.Method); ok {
+			recorder.Note(kind, c.Name, c.Credential)
+		}
+	}
 	return used, task{"last use", recorder.Run}, nil
 }
 
-// usageKind is the kind of credential that a way of authentication uses.
-func usageKind(method string) events.UsageKind {
+// usageKind is the kind of credential that a way of authentication uses, if it is one that is registered itself. Of a subject, of which
+// there are as many certificates and assertions as somebody else makes, no use is noted: each would be a record for ever.
+func usageKind(method string) (events.UsageKind, bool) {
 	switch method {
 	case "client_secret_basic", "client_secret_post":
-		return events.UsedSecret
-	case "tls_client_auth", "self_signed_tls_client_auth":
-		return events.UsedCertificate
-	case "federated":
-		return events.UsedFederated
+		return events.UsedSecret, true
+	case clientauth.PrivateKeyJWT, clientauth.JWTBearer:
+		return events.UsedKey, true
+	case "self_signed_tls_client_auth":
+		return events.UsedCertificate, true
 	}
-	return events.UsedKey
+	return "", false
 }

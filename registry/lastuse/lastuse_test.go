@@ -43,7 +43,7 @@ func TestNodesTogetherNoteACredentialOnceAnHour(t *testing.T) {
 	for range 50 {
 		for _, n := range nodes {
 			n.Note(events.UsedSecret, "orders", "s1")
-			n.Note(events.UsedFederated, "orders", sub)
+			n.Note(events.UsedKey, "orders", sub)
 		}
 	}
 	last := func(kind events.UsageKind, id string) time.Time {
@@ -54,7 +54,7 @@ func TestNodesTogetherNoteACredentialOnceAnHour(t *testing.T) {
 		return at
 	}
 	eventstest.Eventually(t, "both credentials are noted", func() bool {
-		return time.Since(last(events.UsedSecret, "s1")) < time.Minute && time.Since(last(events.UsedFederated, sub)) < time.Minute
+		return time.Since(last(events.UsedSecret, "s1")) < time.Minute && time.Since(last(events.UsedKey, sub)) < time.Minute
 	})
 	if at := last(events.UsedKey, "s1"); !at.IsZero() {
 		t.Errorf("a credential of another kind was used at %v", at)
