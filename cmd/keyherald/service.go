@@ -166,7 +166,7 @@ func (s *service) close() {
 
 // run answers until the process is told to stop or something fails.
 func (s *service) run(ctx context.Context) error {
-	working, cancel := context.WithCancel(ctx)
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until the last request is answered
 	defer cancel()
 	server := httpServer(s.app, s.handler)
 	failed := make(chan error, 1+len(s.tasks))
