@@ -29,12 +29,8 @@ func (n *Node) endpoint(name string, answer func(*call) error) http.HandlerFunc 
 		header := w.Header()
 		header["Cache-Control"], header["Pragma"] = []string{"no-store"}, []string{"no-cache"}
 		c := &call{w: w, r: r, address: remoteHost(r), endpoint: name}
-		err := n.checkAddress(c.address, began)
-		if err == nil {
-			err = answer(c)
-		}
 		outcome := "ok"
-		if err != nil {
+		if err := answer(c); err != nil {
 			outcome = outcomeOf(n.refuse(c, err))
 		}
 		n.cfg.Metrics.observe(c, outcome, time.Since(began))
@@ -43,6 +39,9 @@ func (n *Node) endpoint(name string, answer func(*call) error) http.HandlerFunc 
 
 // authenticate returns the client that the call comes from.
 func (n *Node) authenticate(c *call, r *clientauth.Request) (*clientauth.Client, error) {
+	if err := n.checkAddress(c.address, time.Now()); err != nil {
+		return nil, err
+	}
 	return n.proved(c)(n.auth.Authenticate(c.r.Context(), r))
 }
 

@@ -1,6 +1,8 @@
 package issuer
 
 import (
+	"time"
+
 	"github.com/keyherald/keyherald/issuer/clientauth"
 )
 
@@ -13,6 +15,9 @@ const grantJWTBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 func (n *Node) jwtBearer(c *call, r *tokenRequest) (*clientauth.Client, error) {
 	if r.assertion == "" {
 		return nil, invalidRequest("assertion is missing: the grant jwt-bearer needs one (RFC 7523 section 2.1)")
+	}
+	if err := n.checkAddress(c.address, time.Now()); err != nil {
+		return nil, err
 	}
 	if !n.auth.Tried(&r.auth) {
 		return n.proved(c)(n.assertions.Grant(c.r.Context(), r.assertion, r.auth.ClientID))

@@ -13,14 +13,14 @@ import (
 // Ready returns why the node cannot issue tokens now, or nil if it can.
 func (n *Node) Ready() error {
 	now := time.Now()
-	set, err := n.trusted(now)
+	set, platform, err := n.trusted(now)
 	if err != nil {
 		return err
 	}
 	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	if set.Platform().Record.NotBefore >= now.Unix() {
+	if platform.NotBefore >= now.Unix() {
 		return errors.New("the tokens of the platform are refused if they are made now: its record has a not_before in the future")
 	}
 	if !n.ring.covers(set, now, now.Add(n.cfg.TokenTTL).Unix()) {
@@ -32,17 +32,18 @@ func (n *Node) Ready() error {
 	return nil
 }
 
-// trusted returns the set to answer from, unless the node must not answer at all.
-func (n *Node) trusted(now time.Time) (*events.Set, error) {
+// trusted returns the set to answer from, and the platform's record in it, unless the node must not answer at all.
+func (n *Node) trusted(now time.Time) (*events.Set, *events.Issuer, error) {
 	confirmed := n.cfg.Keys.Confirmed()
 	set := n.cfg.Keys.Keys() // after that: it is the one that was confirmed, or a later one
 	if err := n.checkAge(confirmed, now); err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
+		return nil, nil, fmt.Errorf("keys: %w", err)
 	}
-	if err := n.checkPlatform(set); err != nil {
-		return nil, err
+	platform, err := n.platform(set)
+	if err != nil {
+		return nil, nil, err
 	}
-	return set, nil
+	return set, platform, nil
 }
 
 // checkAge returns why records that were confirmed at a certain time are not to be trusted now.
@@ -58,16 +59,22 @@ func (n *Node) checkAge(confirmed, now time.Time) error {
 
 // checkPlatform returns why the records are not those of the platform that the node is set up for.
 func (n *Node) checkPlatform(set *events.Set) error {
+	_, err := n.platform(set)
+	return err
+}
+
+// platform returns the platform's record, or why it is not that of the platform that the node is set up for.
+func (n *Node) platform(set *events.Set) (*events.Issuer, error) {
 	platform := set.Platform()
 	switch {
 	case platform == nil:
-		return errors.New("there is no record of the platform")
+		return nil, errors.New("there is no record of the platform")
 	case platform.Record.Iss != n.cfg.Issuer:
-		return fmt.Errorf("the platform's record says that the issuer is %s, and this node is set up for %s", platform.Record.Iss, n.cfg.Issuer)
+		return nil, fmt.Errorf("the platform's record says that the issuer is %s, and this node is set up for %s", platform.Record.Iss, n.cfg.Issuer)
 	case platform.Record.Status != events.Active:
-		return errors.New("the platform is disabled by its record")
+		return nil, errors.New("the platform is disabled by its record")
 	}
-	return nil
+	return platform.Record, nil
 }
 
 // serveLive says that the process answers.

@@ -41,7 +41,7 @@ func (n *Node) serveClientKeys(w http.ResponseWriter, r *http.Request) {
 
 func (n *Node) serveKeys(w http.ResponseWriter, r *http.Request, trusts func(*events.Set) bool, issuer events.Name) {
 	now := time.Now()
-	set, err := n.trusted(now)
+	set, _, err := n.trusted(now)
 	if err != nil {
 		unavailable(err.Error()).write(w, n.cfg.Issuer)
 		return

@@ -70,11 +70,18 @@ const (
 const (
 	// An address may fail 50 times at once, and then once a second: some of them have many clients behind them.
 	addressBurst = 50
-	addressRate  = time.Second
+	addressEvery = time.Second
 	// A client may fail 20 times at once, and then once in five seconds.
 	clientBurst = 20
-	clientRate  = 5 * time.Second
+	clientEvery = 5 * time.Second
+	// An address that fails 2,000 times at once, and then 200 times a second, is not heard: each costs a signature's check, so that is a
+	// fiftieth of a processor.
+	floodBurst = 2000
+	floodRate  = 200
 	// throttleMemory is how many addresses, and how many clients, are remembered: some megabytes. Whoever has more addresses than that is
 	// limited by what the network gives.
 	throttleMemory = 1 << 14
+	// A client may revoke 500 tokens at once, and then 5 a second: each is in the memory of every verifier for as long as a token may live.
+	revokeBurst = 500
+	revokeRate  = 5
 )

@@ -59,13 +59,12 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 		# TYPE requests_total counter
 		requests_total{endpoint="introspect",grant="",method="client_secret_post",outcome="ok"} 1
 		requests_total{endpoint="revoke",grant="",method="client_secret_post",outcome="ok"} 1
-		requests_total{endpoint="token",grant="",method="",outcome="throttled"} 3
 		requests_total{endpoint="token",grant="",method="",outcome="unsupported_grant_type"} 1
 		requests_total{endpoint="token",grant="client_credentials",method="",outcome="invalid_client"} 1
 		requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="invalid_client"} 20
 		requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="invalid_scope"} 1
 		requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="ok"} 2
-		requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="throttled"} 28
+		requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="throttled"} 31
 		requests_total{endpoint="token",grant="client_credentials",method="private_key_jwt",outcome="invalid_client"} 1
 		requests_total{endpoint="token",grant="client_credentials",method="private_key_jwt",outcome="ok"} 1
 	`

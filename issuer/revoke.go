@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/jws"
 )
 
 // revoke ends a token (RFC 7009): every verifier refuses it within milliseconds of the answer.
@@ -38,7 +39,7 @@ func (n *Node) end(c *call, q *tokenQuery) error {
 	}
 	claims := &q.parsed.Claims
 	exp := time.Unix(claims.Expiry, 0)
-	if !mayBeAccepted(err, exp, time.Now()) {
+	if !mayBeAccepted(err, exp, time.Now()) && !n.isOfPendingKey(q, err) {
 		return nil
 	}
 	if !allowed {
@@ -46,6 +47,9 @@ func (n *Node) end(c *call, q *tokenQuery) error {
 	}
 	if exp.After(time.Now().Add(events.MaxTokenTTL + events.MaxLeeway)) {
 		return &refusal{q.caller, invalidRequest("the token begins too far in the future for its revocation to be remembered: revoke the key that signed it")}
+	}
+	if wait := n.throttle.revoked(q.caller.Name, time.Now()); wait > 0 {
+		return &refusal{q.caller, tooMany("too many revocations by this client: to refuse all of its tokens, disable it or revoke its key", wait)}
 	}
 	id := events.TokenByText(q.parsed.SigningInput())
 	if claims.ID != "" {
@@ -77,4 +81,23 @@ func mayBeAccepted(err error, exp, now time.Time) bool {
 		return now.Before(exp.Add(events.MaxLeeway))
 	}
 	return false
+}
+
+// isOfPendingKey reports whether a token was refused because its key is not valid yet, and is good apart from that.
+func (n *Node) isOfPendingKey(q *tokenQuery, err error) bool {
+	var refused *verifier.Error
+	if !errors.As(err, &refused) || refused.Reason != verifier.ReasonKeyState {
+		return false
+	}
+	set := n.cfg.Keys.Keys()
+	issuer := set.IssuerOf(q.parsed.Claims.Issuer)
+	if issuer == nil {
+		return false
+	}
+	key := set.Key(issuer.Name, events.KeyID(q.parsed.Header.KeyID))
+	if key == nil || key.State(time.Now()) != events.KeyPending {
+		return false
+	}
+	alg := jws.Algorithm(key.Record.Algorithm)
+	return alg.Same(q.parsed.Header.Algorithm) && jws.Verify(alg, key.Record.Public, q.parsed.SigningInput(), q.parsed.Signature()) == nil
 }

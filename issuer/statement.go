@@ -37,7 +37,7 @@ var (
 // Sign signs a statement. The error is [ErrUnavailable] when there is no key whose lease is long enough.
 func (n *Node) Sign(s Statement) (string, error) {
 	now := time.Now()
-	set, err := n.trusted(now)
+	set, _, err := n.trusted(now)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -60,7 +60,7 @@ func (n *Node) Sign(s Statement) (string, error) {
 // Open returns what a node of this platform has signed as a statement of a type. The errors are [ErrStatement] and [ErrUnavailable].
 func (n *Node) Open(typ, text string) (Statement, error) {
 	now := time.Now()
-	set, err := n.trusted(now)
+	set, _, err := n.trusted(now)
 	if err != nil {
 		return Statement{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -16,15 +17,20 @@ import (
 
 // throttle bounds the authentications that may fail, for each address and for each client that they claim to come from.
 //
-// An address over its limit is turned away before anything is computed for it. A client is not: whoever knows its name could lock it out. Its
-// good credentials are accepted at any time, and a bad one is answered with 429 in place of 401.
+// Over its limit, a bad credential is answered with 429 in place of 401; a good one is accepted at any time. Whoever knows a client's name, or shares
+// its address, could lock it out otherwise. Only an address that fails at a rate at which the computing itself does harm is turned away
+// before anything is computed for it.
 type throttle struct {
-	addresses *lru.Cache[netip.Prefix, *rate.Limiter]
+	addresses *lru.Cache[netip.Prefix, *failures]
 	clients   *lru.Cache[events.Name, *rate.Limiter]
+	revokers  *lru.Cache[events.Name, *rate.Limiter] // clients that revoke tokens
 }
 
+// failures are the limits of an address: for the answer, and for being heard at all.
+type failures struct{ answered, heard *rate.Limiter }
+
 func newThrottle() (*throttle, error) {
-	addresses, err := lru.New[netip.Prefix, *rate.Limiter](throttleMemory)
+	addresses, err := lru.New[netip.Prefix, *failures](throttleMemory)
 	if err != nil {
 		return nil, err
 	}
@@ -32,40 +38,58 @@ func newThrottle() (*throttle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &throttle{addresses, clients}, nil
+	revokers, err := lru.New[events.Name, *rate.Limiter](throttleMemory)
+	if err != nil {
+		return nil, err
+	}
+	return &throttle{addresses, clients, revokers}, nil
 }
 
 // blocked returns how long requests from an address are turned away; zero: not now.
 func (t *throttle) blocked(address string, now time.Time) time.Duration {
-	limiter, ok := t.addresses.Get(network(address))
+	limits, ok := t.addresses.Get(network(address))
 	if !ok {
 		return 0
 	}
-	return untilToken(limiter, now)
+	return untilToken(limits.heard, now)
 }
 
-// failed counts an authentication that has failed, and returns for how long there should be no other of that client; zero: it
-// is within the limit. The client need not exist.
+// failed counts an authentication that has failed, and returns for how long there should be no other from that address or of that client;
+// zero: it is within the limits. The client need not exist.
 func (t *throttle) failed(address string, client events.Name, now time.Time) time.Duration {
-	limiterOf(t.addresses, network(address), addressRate, addressBurst).AllowN(now, 1)
-	if client == "" {
-		return 0
+	limits := valueOf(t.addresses, network(address), func() *failures {
+		return &failures{rate.NewLimiter(rate.Every(addressEvery), addressBurst), rate.NewLimiter(floodRate, floodBurst)}
+	})
+	limits.heard.AllowN(now, 1)
+	wait := take(limits.answered, now)
+	if client != "" {
+		limiter := valueOf(t.clients, client, func() *rate.Limiter { return rate.NewLimiter(rate.Every(clientEvery), clientBurst) })
+		wait = max(wait, take(limiter, now))
 	}
-	limiter := limiterOf(t.clients, client, clientRate, clientBurst)
+	return wait
+}
+
+// revoked counts a revocation by a client, and returns how long it has to wait for it; zero: it need not.
+func (t *throttle) revoked(client events.Name, now time.Time) time.Duration {
+	return take(valueOf(t.revokers, client, func() *rate.Limiter { return rate.NewLimiter(revokeRate, revokeBurst) }), now)
+}
+
+// take takes something off a limit, or returns how long it is until that can be done.
+func take(limiter *rate.Limiter, now time.Time) time.Duration {
 	if limiter.AllowN(now, 1) {
 		return 0
 	}
 	return untilToken(limiter, now)
 }
 
-// limiterOf returns the limiter of a key. Two requests that miss at the same time may each make one; one of them counts.
-func limiterOf[K comparable](cache *lru.Cache[K, *rate.Limiter], key K, every time.Duration, burst int) *rate.Limiter {
-	limiter, ok := cache.Get(key)
+// valueOf returns the value of a key. Two requests that miss at the same time may each make one; one of them counts.
+func valueOf[K comparable, V any](cache *lru.Cache[K, V], key K, make func() V) V {
+	value, ok := cache.Get(key)
 	if !ok {
-		limiter = rate.NewLimiter(rate.Every(every), burst)
-		cache.Add(key, limiter)
+		value = make()
+		cache.Add(key, value)
 	}
-	return limiter
+	return value
 }
 
 // untilToken returns how long it is until the limiter allows something again.
@@ -96,30 +120,31 @@ func network(address string) netip.Prefix {
 	return prefix
 }
 
-// checkAddress turns a request away whose address has failed too often.
+// checkAddress turns a request away whose address floods us. It is asked when the body has been read: a body may take its time.
 func (n *Node) checkAddress(address string, now time.Time) error {
 	wait := n.throttle.blocked(address, now)
 	if wait == 0 {
 		return nil
 	}
-	return tooManyFailures("too many failed authentications from this address", wait)
+	return tooMany("too many failed authentications from this address", wait)
 }
 
-// countFailure counts a failed authentication, and returns the answer to it.
+// countFailure counts a failed authentication, and returns the answer to it. An assertion that was used before is none: the client has
+// proved itself once, and a proxy may have repeated its request.
 func (n *Node) countFailure(address string, auth *clientauth.Error, answer *oauthError, now time.Time) *oauthError {
-	if auth.Code != clientauth.InvalidClient && auth.Code != clientauth.InvalidGrant {
+	if auth.Code != clientauth.InvalidClient && auth.Code != clientauth.InvalidGrant || errors.Is(auth, clientauth.ErrReplayed) {
 		return answer
 	}
 	wait := n.throttle.failed(address, auth.Claimed, now)
 	if wait == 0 {
 		return answer
 	}
-	limited := tooManyFailures("too many failed authentications of this client", wait)
+	limited := tooMany("too many failed authentications from this address or of this client", wait)
 	limited.reason += ", the last: " + auth.Reason
 	return limited
 }
 
-func tooManyFailures(what string, wait time.Duration) *oauthError {
+func tooMany(what string, wait time.Duration) *oauthError {
 	// RFC 6749 has no code for this; RFC 6585 §4 has the status.
 	return &oauthError{
 		Code: string(clientauth.Unavailable), Description: fmt.Sprintf("%s: try again in %s seconds", what, strconv.Itoa(wholeSeconds(wait))), reason: what,

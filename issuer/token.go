@@ -86,14 +86,17 @@ func (n *Node) proofFor(grantType string) (func(*call, *tokenRequest) (*clientau
 // grantTypes lists the grants, for the metadata.
 func grantTypes() []string { return []string{grantClientCredentials, grantJWTBearer} }
 
-// grant decides what the client gets, and makes the token.
+// grant decides what the client gets, by the records of now, and makes the token.
 func (n *Node) grant(client *clientauth.Client, r *tokenRequest, now time.Time) (*grant, *accessToken, error) {
-	set, err := n.trusted(now)
+	set, platform, err := n.trusted(now)
 	if err != nil {
 		return nil, nil, unavailable(err.Error())
 	}
-	ttl := min(n.cfg.TokenTTL, set.Platform().Record.TokenTTL())
-	granted, err := decide(client.Name, client.Record, r, now, ttl)
+	record, err := client.Recheck(set, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	granted, err := decide(client.Name, record, r, now, min(n.cfg.TokenTTL, platform.TokenTTL()))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,4 +153,48 @@ func TestI9_AssertionsFailClosedAndAPIKeysGoOnWithoutReplayMemory(t *testing.T) 
 		}
 		f.granted(f.withKey())
 	})
+}
+
+// whileUsed does something while the replay memory is asked.
+type whileUsed struct {
+	ReplayMemory
+	do func()
+}
+
+func (w whileUsed) Use(ctx context.Context, client events.Name, jti string, exp time.Time) error {
+	w.do()
+	return w.ReplayMemory.Use(ctx, client, jti, exp)
+}
+
+// The replay memory may take seconds. What has happened meanwhile counts: a token from the moment after a client was disabled would be
+// good when it is enabled again.
+func TestWhatHappensWhileAnAssertionIsRememberedCounts(t *testing.T) {
+	for name, happens := range map[string]func(*fixture){
+		"the client is disabled": func(f *fixture) { f.bucket.put("issuer.orders", strings.Replace(ordersJSON, "active", "disabled", 1)) },
+		"its key is revoked":     func(f *fixture) { f.bucket.put("revoked.orders.k1", `{}`) },
+		"its record is gone": func(f *fixture) {
+			f.bucket.put("issuer.orders", `{"type":"external","status":"active","iss":"https://x.example","use":["assertion"]}`)
+		},
+		"its scope is taken from it": func(f *fixture) {
+			f.bucket.put("issuer.orders", strings.Replace(ordersJSON, "billing:write", "other", 1))
+		},
+	} {
+		for _, grant := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var f *fixture
+				f = startReady(t, func(c *Config) { c.Assertions = whileUsed{c.Assertions, func() { happens(f) }} })
+				assertion, err := f.minter().Assertion("")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := withAssertion(assertion, "scope", "billing:write")
+				if grant {
+					r = withGrant(f.signed(map[string]any{"jti": "once"}), "scope", "billing:write")
+				}
+				if a := f.token(r); a.status/100 != 4 || a.AccessToken != "" {
+					t.Errorf("%s, grant %v: status %d", name, grant, a.status)
+				}
+			})
+		}
+	}
 }

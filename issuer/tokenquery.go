@@ -30,7 +30,7 @@ func (n *Node) readTokenQuery(c *call) (*tokenQuery, error) {
 		return nil, invalidRequest("token is missing")
 	}
 	now := time.Now()
-	if _, err := n.trusted(now); err != nil {
+	if _, _, err := n.trusted(now); err != nil {
 		return nil, unavailable(err.Error())
 	}
 	if err := n.checkAge(n.cfg.Clients.Confirmed(), now); err != nil {

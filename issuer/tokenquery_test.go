@@ -265,6 +265,27 @@ func TestI18_ATokenThatIsNotGoodYetCanBeRevoked(t *testing.T) {
 		if status := p.revokeBy("orders", justOver); status != http.StatusOK || p.bucket.revocations != 1 {
 			t.Errorf("a token that a clock which is behind accepts: status %d, %d revocations", status, p.bucket.revocations)
 		}
+		next := newPrivateKey(t)
+		p.bucket.put("key.orders.k2", encodeKey(t, "k2", events.Key{Public: next.Public(), NotBefore: time.Now().Add(time.Minute).Unix()}))
+		early, err := mint.New(mint.Config{Issuer: testIssuer, Client: "orders", KeyID: "k2", Key: next})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending, err := early.Token(mint.Request{Audience: []string{"https://billing"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged := pending[:len(pending)-8] + "AAAAAAAA"
+		if status := p.revokeBy("orders", forged); status != http.StatusOK || p.bucket.revocations != 1 {
+			t.Errorf("a forged token of a key that is not valid yet: status %d, %d revocations", status, p.bucket.revocations)
+		}
+		if status := p.revokeBy("orders", pending); status != http.StatusOK || p.bucket.revocations != 2 {
+			t.Errorf("a token of a key that is not valid yet: status %d, %d revocations", status, p.bucket.revocations)
+		}
+		time.Sleep(2 * time.Minute)
+		if p.verifies(pending) {
+			t.Error("it is accepted when its key is valid")
+		}
 		token := p.online()
 		p.bucket.put("issuer.orders", strings.Replace(ordersJSON, `"https://billing",`, "", 1))
 		if p.verifies(token) {

@@ -56,6 +56,7 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
+	"time"
 
 	"github.com/keyherald/keyherald/events"
 )
@@ -97,6 +98,23 @@ type Client struct {
 	// Certificate is the thumbprint (x5t#S256) of the certificate with which the client has proved itself, to which its tokens are
 	// bound (RFC 8705 §3). Empty: it has used another credential.
 	Certificate string
+}
+
+// Recheck returns the client's record as it is now, or why the client would not be authenticated any more: the replay memory may have
+// taken seconds, in which the client was disabled or its key revoked. Every error is an [*Error].
+func (c *Client) Recheck(set *events.Set, now time.Time) (*events.Issuer, error) {
+	record, reason := activeClient(set, c.Name)
+	if reason == "" && (c.Method == PrivateKeyJWT || c.Method == JWTBearer) {
+		if entry := set.Key(c.Name, events.KeyID(c.Credential)); entry == nil || !entry.State(now).Usable() {
+			reason = "the key ended while the assertion was checked"
+		}
+	}
+	if reason != "" {
+		refused := refuse(c.Name, reason)
+		refused.Method = c.Method
+		return nil, refused
+	}
+	return record, nil
 }
 
 // Method is one way to authenticate. Its methods are safe for concurrent use.

@@ -76,7 +76,7 @@ func TestI14_ASelfSignedCertificateIsAcceptedByItsDigest(t *testing.T) {
 	w.credentials("orders", pinned(second)) // the others are removed
 	for _, cert := range []*x509.Certificate{first, signed} {
 		client, err := w.show("orders", cert)
-		if e := refused(t, client, err, InvalidClient); e.Description != failed || e.Method != "self_signed_tls_client_auth" {
+		if e := refused(t, client, err, InvalidClient); e.Description != failed || e.Method != "tls_client_auth" { // as for a client that does not exist
 			t.Errorf("description %q, method %q", e.Description, e.Method)
 		}
 	}
