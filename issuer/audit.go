@@ -13,7 +13,7 @@ import (
 var refused = map[string]string{endpointToken: "token refused", endpointIntrospect: "introspection refused", endpointRevoke: "revocation refused"}
 
 // logRefusal writes the audit line of a request that did not get what it asked for. Of what the caller sent it has only names that are
-// well-formed, never a credential. A client that has not proved itself is called claimed_client.
+// well-formed, never a credential. A client that has not proved itself is called claimed_client; kid and jti are then what its assertion says.
 func (n *Node) logRefusal(c *call, answer *oauthError, err error) {
 	level := zerolog.InfoLevel
 	if answer.status >= http.StatusInternalServerError {
@@ -27,6 +27,9 @@ func (n *Node) logRefusal(c *call, answer *oauthError, err error) {
 		line = line.Str("client", string(known.client.Name)).Str("method", known.client.Method).Str("credential", known.client.Credential)
 	case errors.As(err, &auth):
 		line = line.Str("claimed_client", string(auth.Claimed)).Str("method", auth.Method)
+		if auth.KeyID != "" || auth.AssertionID != "" {
+			line = line.Str("kid", auth.KeyID).Str("jti", auth.AssertionID)
+		}
 	}
 	line.Msg(refused[c.endpoint])
 }

@@ -22,6 +22,11 @@ func TestEveryDecisionIsOneLineInTheAuditLogWithoutSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		read, err := jws.Parse(assertion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		assertionID := read.Claims.ID
 		f.token(tokenRequestWith("grant_type", "client_credentials", "client_secret", wrong))
 		f.token(f.withKey("scope", "admin"))
 		f.token(withAssertion(assertion, "client_id", "closed"))
@@ -41,7 +46,7 @@ func TestEveryDecisionIsOneLineInTheAuditLogWithoutSecrets(t *testing.T) {
 		want := []map[string]any{
 			{"error": "invalid_client", "claimed_client": "orders", "reason": "unknown or expired API key", "method": "client_secret_post"},
 			{"error": "invalid_scope", "client": "orders"},
-			{"error": "invalid_client", "claimed_client": "orders", "method": "private_key_jwt"},
+			{"error": "invalid_client", "claimed_client": "orders", "method": "private_key_jwt", "kid": "k1", "jti": assertionID},
 			{"error": "invalid_client", "claimed_client": ""},
 		}
 		if len(refusals) != len(want) {

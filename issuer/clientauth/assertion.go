@@ -100,10 +100,13 @@ func (m assertionMethod) Authenticate(ctx context.Context, r *Request) (*Client,
 	if err != nil {
 		return nil, unreadable(InvalidClient, paramClientAssertion, err, claimed(r.ClientID))
 	}
+	var client *Client
 	if strings.Contains(token.Claims.Issuer, "://") {
-		return m.assertions.federated(token, r)
+		client, err = m.assertions.federated(token, r)
+	} else {
+		client, err = m.assertions.clientSigned(ctx, token, r)
 	}
-	return m.assertions.clientSigned(ctx, token, r)
+	return client, ofAssertion(err, token)
 }
 
 // unreadable refuses what is no assertion. What may be told of it is its kind of mistake.

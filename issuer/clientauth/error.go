@@ -2,8 +2,10 @@ package clientauth
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/verifier/jws"
 )
 
 // Code is what kind of refusal an [Error] is.
@@ -24,6 +26,10 @@ type Error struct {
 	Reason      string // for the log
 	// Claimed is who the request says it comes from, if that is a name. Nothing is proved.
 	Claimed events.Name
+	// KeyID and AssertionID are the kid and jti of the assertion that was sent, for the log; empty if there are none, or what is there is more
+	// than a name. Nothing is proved.
+	KeyID       string
+	AssertionID string
 	// Method is what was tried, by the name that [Client.Method] would have, or empty.
 	Method string
 	// Challenge says that credentials came in an Authorization header, so that the answer must name the scheme to use
@@ -44,6 +50,24 @@ const failed = "client authentication failed: the client is unknown or not activ
 
 func refuse(client events.Name, reason string) *Error {
 	return &Error{Code: InvalidClient, Description: failed, Reason: reason, Claimed: client}
+}
+
+// ofAssertion adds to a refusal which assertion it was.
+func ofAssertion(err error, t *jws.Token) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.KeyID, e.AssertionID = loggable(t.Header.KeyID), loggable(t.Claims.ID)
+	}
+	return err
+}
+
+// loggable is a text of a stranger, if it is short and plain.
+func loggable(s string) string {
+	const most = 128
+	if len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return s
 }
 
 func invalidRequest(description string) *Error {

@@ -30,6 +30,11 @@ func (a *Assertions) grant(ctx context.Context, assertion, clientID string) (*Cl
 	if err != nil {
 		return nil, unreadable(InvalidGrant, paramAssertion, err, claimed(clientID))
 	}
+	client, err := a.grantTo(ctx, token, clientID)
+	return client, ofAssertion(err, token)
+}
+
+func (a *Assertions) grantTo(ctx context.Context, token *jws.Token, clientID string) (*Client, error) {
 	c := &token.Claims
 	name := claimed(c.Subject)
 	now := time.Now()
