@@ -48,8 +48,11 @@ func (n *Node) introspect(c *call) error {
 
 func describeToken(t *verifier.Token) *introspection {
 	answer := &introspection{
-		Active: true, Scope: t.Scope.String(), ClientID: string(t.Client), TokenType: "Bearer", Expires: t.Expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
+		Active: true, Scope: t.Scope.String(), ClientID: string(t.Client), TokenType: "Bearer", Expires: t.Expires.Unix(),
 		Subject: t.Subject, Audience: t.Audience, Issuer: t.Issuer, ID: t.ID,
+	}
+	if !t.IssuedAt.IsZero() { // of external issuers only
+		answer.IssuedAt = t.IssuedAt.Unix()
 	}
 	if t.Confirmation != nil {
 		answer.Bound = &confirmation{base64.RawURLEncoding.EncodeToString(t.Confirmation.CertificateSHA256[:])}

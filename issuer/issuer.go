@@ -36,7 +36,7 @@
 //	POST /oauth/token                              client_credentials (RFC 6749 §4.4), jwt-bearer (RFC 7523 §2.1), resource (RFC 8707)
 //	POST /api/authentication/oauth/tokens          the same for the SDKs of Authress, as JSON too
 //	POST /oauth/introspect                         what a token is worth now (RFC 7662), for its client and its audience
-//	POST /oauth/revoke                             the end of a token, everywhere (RFC 7009)
+//	POST /oauth/revoke                             the end of a token, everywhere (RFC 7009), for its client or its only audience
 //	GET  /.well-known/oauth-authorization-server   metadata (RFC 8414), also as /.well-known/openid-configuration
 //	GET  /.well-known/jwks.json                    the nodes' keys, also as /.well-known/openid-configuration/jwks
 //	GET  /v1/clients/{name}/.well-known/…          metadata and keys of a client that mints offline tokens

@@ -49,7 +49,7 @@ func invalidRequest(description string) *oauthError {
 // unavailable is the answer while the node cannot decide or cannot sign.
 func unavailable(reason string) *oauthError {
 	return &oauthError{
-		Code: string(clientauth.Unavailable), Description: "this node cannot issue tokens now: try again", reason: reason,
+		Code: string(clientauth.Unavailable), Description: "this node cannot answer now: try again", reason: reason,
 		status: http.StatusServiceUnavailable, retryAfter: retryAfter,
 	}
 }
@@ -63,7 +63,7 @@ func asOAuthError(err error) *oauthError {
 	var auth *clientauth.Error
 	if !errors.As(err, &auth) {
 		return &oauthError{Code: codeServerError, status: http.StatusInternalServerError, reason: err.Error(),
-			Description: "the token could not be made: this is a fault of the server"}
+			Description: "the request could not be answered: this is a fault of the server"}
 	}
 	answer = &oauthError{Code: string(auth.Code), Description: auth.Description, reason: auth.Reason, challenge: auth.Challenge,
 		status: http.StatusBadRequest}

@@ -22,28 +22,27 @@ func (n *Node) revoke(c *call) error {
 	return err
 }
 
-// end ends the token if the caller is its client or one of its audiences. A text that is no token of anybody here, or one that has
+// end ends the token if the caller is its client or its only audience. A text that is no token of anybody here, or one that has
 // ended, needs no end, which is no error (RFC 7009 §2.2).
 func (n *Node) end(c *call, q *tokenQuery) error {
 	if q.parsed == nil || !q.parsed.Claims.HasExpiry {
 		return nil
 	}
-	audience := q.audience(n.cfg.Issuer)
-	allowed := audience != ""
-	if !allowed { // to be judged all the same: who may not revoke it is told so only about a token that is one
-		audience = n.cfg.Issuer
+	claims := &q.parsed.Claims
+	audience := n.cfg.Issuer // to be judged in any case: who may not revoke it is told so only about a token that is one
+	if len(claims.Audience) > 0 {
+		audience = claims.Audience[0]
 	}
 	_, err := n.verify(q, audience)
 	if undecided := undecided(err); undecided != nil {
 		return undecided
 	}
-	claims := &q.parsed.Claims
 	exp := time.Unix(claims.Expiry, 0)
-	if !mayBeAccepted(err, exp, time.Now()) && !n.isOfPendingKey(q, err) {
+	if !mayBeAccepted(err, exp, time.Now()) && !n.mayComeBack(q, err) {
 		return nil
 	}
-	if !allowed {
-		return &refusal{q.caller, badRequest(codeUnauthorizedClient, "the token was not issued to this client, nor is this client one of its audiences (RFC 7009 section 2.1)")}
+	if !q.mayEnd(n.cfg.Issuer) {
+		return &refusal{q.caller, badRequest(codeUnauthorizedClient, "the token was not issued to this client, nor is this client its only audience (RFC 7009 section 2.1)")}
 	}
 	if exp.After(time.Now().Add(events.MaxTokenTTL + events.MaxLeeway)) {
 		return &refusal{q.caller, invalidRequest("the token begins too far in the future for its revocation to be remembered: revoke the key that signed it")}
@@ -83,10 +82,12 @@ func mayBeAccepted(err error, exp, now time.Time) bool {
 	return false
 }
 
-// isOfPendingKey reports whether a token was refused because its key is not valid yet, and is good apart from that.
-func (n *Node) isOfPendingKey(q *tokenQuery, err error) bool {
+// mayComeBack reports whether a token was refused for the state of its key or issuer alone: a key that is not valid yet, an issuer that is
+// disabled, or a deleted key of the caller's own, which may be put back. Of that key nothing can be verified; the revocation harms nobody
+// but the caller, and is remembered no longer than its tokens live.
+func (n *Node) mayComeBack(q *tokenQuery, err error) bool {
 	var refused *verifier.Error
-	if !errors.As(err, &refused) || refused.Reason != verifier.ReasonKeyState {
+	if !errors.As(err, &refused) {
 		return false
 	}
 	set := n.cfg.Keys.Keys()
@@ -95,7 +96,17 @@ func (n *Node) isOfPendingKey(q *tokenQuery, err error) bool {
 		return false
 	}
 	key := set.Key(issuer.Name, events.KeyID(q.parsed.Header.KeyID))
-	if key == nil || key.State(time.Now()) != events.KeyPending {
+	switch refused.Reason {
+	case verifier.ReasonKey:
+		return issuer.Name == q.caller.Name && q.own(n.cfg.Issuer)
+	case verifier.ReasonKeyState, verifier.ReasonIssuer:
+	default:
+		return false
+	}
+	if key == nil || key.Record == nil {
+		return false
+	}
+	if state := key.State(time.Now()); !state.Usable() && state != events.KeyPending {
 		return false
 	}
 	alg := jws.Algorithm(key.Record.Algorithm)

@@ -51,15 +51,20 @@ func (n *Node) readTokenQuery(c *call) (*tokenQuery, error) {
 	return &tokenQuery{caller, text, parsed}, nil
 }
 
-// audience returns for which of the token's audiences the caller may ask about it: any, if the token says that it is the caller's own,
-// else one that the caller is. It is empty if there is none.
+// own reports whether the token says that it is the caller's. That is nothing before it was verified.
+func (q *tokenQuery) own(platform string) bool {
+	claims := &q.parsed.Claims
+	return claims.ClientID == string(q.caller.Name) && (claims.Issuer == platform || claims.Issuer == events.ClientURL(platform, q.caller.Name))
+}
+
+// audience returns for which of the token's audiences the caller may ask what it is worth: any, if it is the caller's own, else one that
+// the caller is. It is empty if there is none.
 func (q *tokenQuery) audience(platform string) string {
 	if q.parsed == nil {
 		return ""
 	}
-	claims := &q.parsed.Claims
-	own := claims.ClientID == string(q.caller.Name) && (claims.Issuer == platform || claims.Issuer == events.ClientURL(platform, q.caller.Name))
-	for _, aud := range claims.Audience {
+	own := q.own(platform)
+	for _, aud := range q.parsed.Claims.Audience {
 		if own || slices.Contains(q.caller.Record.Resource, aud) {
 			return aud
 		}
@@ -67,9 +72,25 @@ func (q *tokenQuery) audience(platform string) string {
 	return ""
 }
 
-// verify judges the token as a verifier of the audience does, but for what it may be bound to: who asks is not who holds it.
+// mayEnd reports whether the caller may revoke the token: if it is its own, or it is for nobody but the caller. Of several audiences
+// one must not end it for the others.
+func (q *tokenQuery) mayEnd(platform string) bool {
+	others := func(aud string) bool { return !slices.Contains(q.caller.Record.Resource, aud) }
+	return q.own(platform) || len(q.parsed.Claims.Audience) > 0 && !slices.ContainsFunc(q.parsed.Claims.Audience, others)
+}
+
+// verify judges the token as a verifier of the audience does, but for what it may be bound to: who asks is not who holds it. An external
+// issuer's token is judged by a verifier that accepts that issuer, as the service that is its audience may do.
 func (n *Node) verify(q *tokenQuery, audience string) (*verifier.Token, error) {
-	return n.judge.VerifyRequest(q.text, verifier.Request{Audience: audience, Confirm: func(verifier.Confirmation) bool { return true }})
+	judge := n.judge
+	if e := n.cfg.Keys.Keys().IssuerOf(q.parsed.Claims.Issuer); e != nil && e.Record.Type == events.TypeExternal {
+		var err error
+		judge, err = verifier.New(verifier.Config{Audience: n.cfg.Issuer, MaxStaleness: n.cfg.MaxStaleness, Externals: []events.Name{e.Name}}, n.cfg.Keys)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return judge.VerifyRequest(q.text, verifier.Request{Audience: audience, Confirm: func(verifier.Confirmation) bool { return true }})
 }
 
 // undecided is the answer while the node does not know what the token is worth.

@@ -3,6 +3,7 @@ package issuer
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -333,4 +334,79 @@ func TestI17_I18_ANodeThatDoesNotKnowSaysSo(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A user's token of another provider is good at the services that accept it: they may ask about it, and end it.
+func TestI17_I18_ATokenOfAnExternalIssuerIsJudgedForItsAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := startParties(t)
+		login := newPrivateKey(t)
+		p.bucket.put("issuer.login", `{"type":"external","status":"active","iss":"https://login.example","use":["access_token"],"aud":["https://billing","https://ledger"],"scope":"read"}`)
+		p.bucket.put("key.login.l1", encodeKey(t, "l1", events.Key{Public: login.Public()}))
+		user := func(aud string) string {
+			claims := fmt.Appendf(nil, `{"iss":"https://login.example","sub":"user_1","aud":%s,"exp":%d,"scope":"read"}`, aud, time.Now().Add(10*time.Minute).Unix())
+			text, err := jws.Sign(jws.Header{Algorithm: jws.EdDSA, KeyID: "l1"}, claims, login)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		token, both := user(`"https://billing"`), user(`["https://billing","https://ledger"]`)
+		var got introspection
+		if err := json.Unmarshal([]byte(p.introspect("billing", token)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if !got.Active || got.Subject != "user_1" || got.ClientID != "" || got.Scope != "read" || got.IssuedAt != 0 {
+			t.Errorf("introspected as %+v", got)
+		}
+		for _, client := range []events.Name{"orders", "ledger", "stranger"} {
+			if got := p.introspect(client, token); got != inactive {
+				t.Errorf("asked by %s: %s", client, got)
+			}
+			if status := p.revokeBy(client, token); status != http.StatusBadRequest {
+				t.Errorf("revoked by %s: status %d", client, status)
+			}
+		}
+		if status := p.revokeBy("billing", both); status != http.StatusBadRequest || p.bucket.revocations != 0 {
+			t.Errorf("one of two audiences has ended the token: status %d", status)
+		}
+		if status := p.revokeBy("billing", token); status != http.StatusOK || p.introspect("billing", token) != inactive {
+			t.Errorf("revoked by its audience: status %d", status)
+		}
+	})
+}
+
+// What is refused for a record that may change again is revoked all the same.
+func TestI18_ATokenOfAnIssuerThatMayComeBackIsRevoked(t *testing.T) {
+	for name, c := range map[string]struct{ gone, back func(*parties) }{
+		"a disabled client": {
+			func(p *parties) { p.bucket.put("issuer.orders", strings.Replace(ordersJSON, "active", "disabled", 1)) },
+			func(p *parties) { p.bucket.put("issuer.orders", ordersJSON) },
+		},
+		"a key that is deleted": {
+			func(p *parties) { p.bucket.del("key.orders.k1") },
+			func(p *parties) {
+				p.bucket.put("key.orders.k1", encodeKey(p.t, "k1", events.Key{Public: p.private.Public()}))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := startParties(t)
+				token := p.offline(0, false)
+				c.gone(p)
+				by := events.Name("orders")
+				if name == "a disabled client" { // which cannot ask for anything
+					by = "billing"
+				}
+				if status := p.revokeBy(by, token); status != http.StatusOK || p.bucket.revocations != 1 {
+					t.Fatalf("status %d, %d revocations", status, p.bucket.revocations)
+				}
+				c.back(p)
+				if p.verifies(token) {
+					t.Error("the token is good again")
+				}
+			})
+		})
+	}
 }

@@ -101,7 +101,7 @@ func readParams(w http.ResponseWriter, r *http.Request, mayBeJSON bool) (url.Val
 	}
 	for name, values := range params {
 		if len(values) > 1 && name != paramResource {
-			return nil, invalidRequest("a parameter was sent more than once")
+			return nil, invalidRequest(named(name, "a parameter") + " was sent more than once")
 		}
 	}
 	return params, nil
@@ -217,7 +217,7 @@ func readJSON(params url.Values, body []byte) error {
 			}
 		}
 		if isParam(name) {
-			return invalidRequest("a member of the body is not a string")
+			return invalidRequest(named(name, "a member of the body") + " is not a string")
 		}
 	}
 	return nil
@@ -229,4 +229,12 @@ func isParam(name string) bool {
 		return true
 	}
 	return false
+}
+
+// named is the name of a parameter that there is, to be told; what else a stranger sends is not repeated.
+func named(name, otherwise string) string {
+	if isParam(name) || name == paramToken {
+		return name
+	}
+	return otherwise
 }

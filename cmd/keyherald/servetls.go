@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/rs/zerolog"
 
@@ -163,12 +164,20 @@ func (e *edge) overTLS(l net.Listener) net.Listener {
 	})
 }
 
-// handler lets proxies say for whom they speak.
+// handler lets proxies say for whom they speak. That there is one which nobody has named is said once.
 func (e *edge) handler(next http.Handler) http.Handler {
-	if e.proxies == nil {
-		return next
+	if e.proxies != nil {
+		return e.proxies.Handler(next)
 	}
-	return e.proxies.Handler(next)
+	var told sync.Once
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Forwarded-For") != "" {
+			told.Do(func() {
+				e.log.Warn().Str("address", r.RemoteAddr).Msg("a request says that it came through a proxy: if it did, name the proxy with --trusted-proxy, or all that come through it count as one address")
+			})
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // watch reads files again when they change.

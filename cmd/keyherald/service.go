@@ -178,11 +178,11 @@ func (s *service) run(ctx context.Context) error {
 			}
 		})
 	}
-	go func() {
+	running.Go(func() {
 		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("http: %w", err)
 		}
-	}()
+	})
 	var err error
 	select {
 	case <-ctx.Done():
@@ -194,6 +194,7 @@ func (s *service) run(ctx context.Context) error {
 	defer stopCancel()
 	if err := server.Shutdown(stop); err != nil {
 		s.log.Warn().Err(err).Msg("stopping http")
+		server.Close() // what is still in hand would go on without what it needs
 	}
 	cancel()
 	running.Wait()

@@ -17,8 +17,8 @@ type requestCredential struct {
 	credential
 	SecretFile    string      `help:"File with the API key, as printed by secret add, to use instead of an access key." placeholder:"FILE" type:"path"`
 	AssertionFile string      `help:"File with a token of the client from a third party, such as a Kubernetes service account's, to use instead; needs --client." placeholder:"FILE" type:"path"`
-	TLSCert       string      `name:"tls-cert" help:"File with the client's certificate, PEM, to use instead; needs --tls-key and --client." placeholder:"FILE" type:"path"`
-	TLSKey        string      `name:"tls-key" help:"File with the private key of --tls-cert, PEM." placeholder:"FILE" type:"path"`
+	TLSCert       string      `name:"tls-cert" help:"File with the client's certificate, PEM, to use instead; needs --tls-key and --client." placeholder:"FILE" type:"path" env:"-"`
+	TLSKey        string      `name:"tls-key" help:"File with the private key of --tls-cert, PEM." placeholder:"FILE" type:"path" env:"-"`
 	TLSCA         string      `name:"tls-ca" help:"File with the certificates, PEM, that the token service's must be signed by. Default: those of the system." placeholder:"FILE" type:"path"`
 	Client        events.Name `help:"Name of the client, for --assertion-file and --tls-cert; keys have it in them." placeholder:"NAME"`
 }
