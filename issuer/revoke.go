@@ -50,11 +50,7 @@ func (n *Node) end(c *call, q *tokenQuery) error {
 	if wait := n.throttle.revoked(q.caller.Name, time.Now()); wait > 0 {
 		return &refusal{q.caller, tooMany("too many revocations by this client: to refuse all of its tokens, disable it or revoke its key", wait)}
 	}
-	id := events.TokenByText(q.parsed.SigningInput())
-	if claims.ID != "" {
-		id = events.TokenByID(claims.Issuer, claims.ID)
-	}
-	if err := n.cfg.Revoke(c.r.Context(), q.caller.Name, id, exp); err != nil {
+	if err := n.cfg.Revoke(c.r.Context(), q.caller.Name, verifier.TokenID(q.parsed), exp); err != nil {
 		answer := unavailable("revocation not written: " + err.Error())
 		answer.Description = "the token may not be revoked yet: try again"
 		return &refusal{q.caller, answer}

@@ -59,13 +59,14 @@ func (j *judgement) checkCutOff() error {
 
 func (j *judgement) checkRevoked() error {
 	revocations := j.v.feed.Revocations()
-	if revocations.Len() > 0 && revocations.Revoked(tokenID(j.token)) {
+	if revocations.Len() > 0 && revocations.Revoked(TokenID(j.token)) {
 		return errRevoked
 	}
 	return nil
 }
 
-func tokenID(t *jws.Token) events.TokenID {
+// TokenID is under which a token is revoked: by iss and jti or, if it has no jti, by its text.
+func TokenID(t *jws.Token) events.TokenID {
 	if t.Claims.ID != "" {
 		return events.TokenByID(t.Claims.Issuer, t.Claims.ID)
 	}

@@ -34,14 +34,9 @@ type assertions struct{ conn *bus.Conn }
 
 var _ issuer.ReplayMemory = assertions{}
 
-// assertionTimeout is how long a request waits for NATS to remember its assertion.
-const assertionTimeout = 5 * time.Second
-
 func (m assertions) Use(ctx context.Context, client events.Name, jti string, _ time.Time) error {
 	sum := sha256.Sum256([]byte(string(client) + "\n" + jti))
 	name := base64.RawURLEncoding.EncodeToString(sum[:])
-	ctx, cancel := context.WithTimeout(ctx, assertionTimeout)
-	defer cancel()
 	_, err := m.conn.Put(ctx, bus.Put{Bucket: bus.Assertions, Name: name, Caller: nodeCaller})
 	if errors.Is(err, bus.ErrConflict) {
 		return issuer.ErrReplayed
@@ -49,9 +44,14 @@ func (m assertions) Use(ctx context.Context, client events.Name, jti string, _ t
 	return err
 }
 
+// revokeTimeout is how long the revocation of one token may take: its caller can try again.
+const revokeTimeout = 5 * time.Second
+
 // revokeTokens revokes tokens by a registry that may write revocations, whatever else.
 func revokeTokens(reg *registry.Registry) issuer.TokenRevoker {
 	return func(ctx context.Context, client events.Name, token events.TokenID, exp time.Time) error {
+		ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+		defer cancel()
 		_, err := reg.RevokeToken(ctx, registry.Caller{Name: nodeCaller + ":" + string(client)}, token, exp, "revoked by client "+string(client))
 		return err
 	}

@@ -25,11 +25,11 @@ func recordUsage(a *app, conn *bus.Conn) (func(*clientauth.Client), task, error)
 // there are as many certificates and assertions as somebody else makes, no use is noted: each would be a record for ever.
 func usageKind(method string) (events.UsageKind, bool) {
 	switch method {
-	case "client_secret_basic", "client_secret_post":
+	case clientauth.ClientSecretBasic, clientauth.ClientSecretPost:
 		return events.UsedSecret, true
 	case clientauth.PrivateKeyJWT, clientauth.JWTBearer:
 		return events.UsedKey, true
-	case "self_signed_tls_client_auth":
+	case clientauth.SelfSignedTLSClientAuth:
 		return events.UsedCertificate, true
 	}
 	return "", false

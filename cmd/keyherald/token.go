@@ -209,12 +209,8 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, a *app) error {
 	if !token.Claims.HasExpiry {
 		return errors.New("the token has no exp: no verifier accepts it")
 	}
-	id := events.TokenByText(token.SigningInput())
-	if token.Claims.ID != "" {
-		id = events.TokenByID(token.Claims.Issuer, token.Claims.ID)
-	}
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
-		if _, err := o.RevokeToken(ctx, a.caller, id, time.Unix(token.Claims.Expiry, 0), c.Reason); err != nil {
+		if _, err := o.RevokeToken(ctx, a.caller, verifier.TokenID(token), time.Unix(token.Claims.Expiry, 0), c.Reason); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.err, "revoked: every connected verifier refuses it now")

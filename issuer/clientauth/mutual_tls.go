@@ -13,8 +13,8 @@ import (
 
 // The names of the two ways to authenticate with a certificate (RFC 8705 §2.1.1, §2.2.1).
 const (
-	tlsClientAuth           = "tls_client_auth"
-	selfSignedTLSClientAuth = "self_signed_tls_client_auth"
+	TLSClientAuth           = "tls_client_auth"
+	SelfSignedTLSClientAuth = "self_signed_tls_client_auth"
 )
 
 // MutualTLS is tls_client_auth and self_signed_tls_client_auth (RFC 8705 §2): the client shows a certificate in the TLS handshake and
@@ -39,14 +39,14 @@ func NewMutualTLS(keys KeySet, clients ClientSource, authorities func() *x509.Ce
 }
 
 // Name is tls_client_auth, which also stands for both.
-func (*MutualTLS) Name() string { return tlsClientAuth }
+func (*MutualTLS) Name() string { return TLSClientAuth }
 
 // Names lists what is offered, for the metadata.
 func (m *MutualTLS) Names() []string {
 	if m.authorities == nil {
-		return []string{selfSignedTLSClientAuth}
+		return []string{SelfSignedTLSClientAuth}
 	}
-	return []string{tlsClientAuth, selfSignedTLSClientAuth}
+	return []string{TLSClientAuth, SelfSignedTLSClientAuth}
 }
 
 // Presented reports whether there is a certificate with a client_id, and nothing else to authenticate with.
@@ -67,9 +67,9 @@ func (m *MutualTLS) Authenticate(_ context.Context, r *Request) (*Client, error)
 		registered = credentials.TLS
 	}
 	record, reason := activeClient(m.keys.Keys(), name)
-	method := tlsClientAuth
+	method := TLSClientAuth
 	if registered != nil && len(registered.Certificates) > 0 {
-		method, untrusted = selfSignedTLSClientAuth, ""
+		method, untrusted = SelfSignedTLSClientAuth, ""
 	}
 	switch {
 	case record == nil:

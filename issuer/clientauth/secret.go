@@ -12,6 +12,12 @@ import (
 	"github.com/keyherald/keyherald/events"
 )
 
+// The registered names of the two ways to send an API key (RFC 7591 §2).
+const (
+	ClientSecretBasic = "client_secret_basic"
+	ClientSecretPost  = "client_secret_post"
+)
+
 // Secrets checks API keys against the hashes in CLIENTS.
 type Secrets struct {
 	keys    KeySet
@@ -30,7 +36,7 @@ func (s *Secrets) Post() Method { return secretPost{s} }
 
 type secretBasic struct{ secrets *Secrets }
 
-func (secretBasic) Name() string              { return "client_secret_basic" }
+func (secretBasic) Name() string              { return ClientSecretBasic }
 func (secretBasic) Presented(r *Request) bool { return hasBasic(r) }
 
 func (b secretBasic) Authenticate(_ context.Context, r *Request) (*Client, error) {
@@ -46,7 +52,7 @@ func (b secretBasic) Authenticate(_ context.Context, r *Request) (*Client, error
 
 type secretPost struct{ secrets *Secrets }
 
-func (secretPost) Name() string              { return "client_secret_post" }
+func (secretPost) Name() string              { return ClientSecretPost }
 func (secretPost) Presented(r *Request) bool { return r.Secret != "" }
 
 func (p secretPost) Authenticate(_ context.Context, r *Request) (*Client, error) {
