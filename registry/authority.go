@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
@@ -19,8 +20,9 @@ const (
 )
 
 // Authority is what a caller with an access token may do. It may not give more than it has: a client that it creates or changes
-// must have, before and after, no scope outside of Scope and no audience or resource outside of the caller's own record. To give a
-// client a key is to get what the client has, and bounded in the same way. The audience of the account is everybody's.
+// must have, before and after, no scope outside of Scope, no audience or resource outside of the caller's own record, no longer life of
+// its tokens, and leave to mint them only if the caller has that. To give a client a key is to get what the client has, and bounded in the
+// same way. The audience of the account belongs to every client that mints its own tokens: a caller that does gives it to others that do.
 type Authority struct {
 	Client events.Name  // whom the token speaks for
 	Scope  events.Scope // the token's effective scope
@@ -93,25 +95,11 @@ func (r *rights) check(name events.Name, record *events.Issuer) error {
 	if r == nil {
 		return nil
 	}
-	var beyond []string
 	missing := r.scope.Lacks(record.Scope)
+	beyond := r.beyond(record)
 	if !missing.IsEmpty() {
-		beyond = append(beyond, "scope "+missing.String())
+		beyond = append([]string{"scope " + missing.String()}, beyond...)
 	}
-	lacks := func(what string, have, want []string) {
-		for _, s := range want {
-			if s != r.account && !slices.Contains(have, s) {
-				beyond = append(beyond, what+" "+s)
-			}
-		}
-	}
-	if len(r.record.Audience) > 0 {
-		lacks("audience", r.record.Audience, record.Audience)
-		if len(record.Audience) == 0 {
-			beyond = append(beyond, "no limit of its audiences")
-		}
-	}
-	lacks("resource", r.record.Resource, record.Resource)
 	if len(beyond) == 0 {
 		return nil
 	}
@@ -119,13 +107,52 @@ func (r *rights) check(name events.Name, record *events.Issuer) error {
 		"an operator can give the caller more with keyherald client update %[2]s", name, r.caller, strings.Join(beyond, ", "))}
 }
 
-// checkChange refuses a change of a client that has, or would have, more than the caller, and one by which the caller gets more itself.
+// beyond lists what a record has, other than scope, and the caller has not.
+func (r *rights) beyond(record *events.Issuer) (beyond []string) {
+	if len(r.record.Audience) > 0 {
+		for _, aud := range record.Audience {
+			if !slices.Contains(r.record.Audience, aud) && !r.sharesAccount(record, aud) {
+				beyond = append(beyond, "audience "+aud)
+			}
+		}
+		if len(record.Audience) == 0 {
+			beyond = append(beyond, "no limit of its audiences")
+		}
+	}
+	for _, resource := range record.Resource { // no exception: who is the account's audience gets everybody's tokens
+		if !slices.Contains(r.record.Resource, resource) {
+			beyond = append(beyond, "resource "+resource)
+		}
+	}
+	if record.Offline && !r.record.Offline {
+		beyond = append(beyond, "leave to mint tokens (offline)")
+	}
+	if ttl := record.TokenTTL(); ttl > r.record.TokenTTL() {
+		beyond = append(beyond, fmt.Sprintf("tokens that live %s, not %s", ttl, r.record.TokenTTL()))
+	}
+	return beyond
+}
+
+// sharesAccount reports whether aud is the account's audience, which clients that mint their own tokens may give each other.
+func (r *rights) sharesAccount(record *events.Issuer, aud string) bool {
+	return aud == r.account && r.record.Offline && record.Offline
+}
+
+// shorten gives a new client, for which no life of tokens was asked, no longer one than the caller's.
+func (r *rights) shorten(record *events.Issuer) {
+	if r != nil && record.TokenTTL() > r.record.TokenTTL() {
+		record.MaxTokenTTL = int64(r.record.TokenTTL() / time.Second)
+	}
+}
+
+// checkChange refuses a change of a client that has, or would have, more than the caller. Of the caller itself the record that is replaced
+// counts: it may have been narrowed since the set was looked at.
 func (r *rights) checkChange(name events.Name, old, next *events.Issuer) error {
 	if r == nil {
 		return nil
 	}
-	if name == r.caller && (next.Offline && !old.Offline || next.TokenTTL() > old.TokenTTL()) {
-		return &Forbidden{text: fmt.Sprintf("client %s cannot let itself mint tokens, or longer ones: an operator can", name)}
+	if name == r.caller {
+		r = &rights{caller: r.caller, scope: r.scope.Intersect(old.Scope), record: old, account: r.account}
 	}
 	if err := r.check(name, old); err != nil {
 		return err

@@ -79,7 +79,12 @@ func TestNobodyGrantsMoreThanTheyHave(t *testing.T) {
 		"nothing for its audience":      {full, registry.ClientSpec{Audience: []string{"https://billing"}}, ""},
 		"a part of its scope":           {full, registry.ClientSpec{Audience: []string{"https://billing"}, Scope: scopeOf(t, "billing:read")}, ""},
 		"all that it has":               {full, registry.ClientSpec{Audience: []string{"https://billing"}, Scope: scopeOf(t, adminScopes), Resource: []string{"https://admin"}}, ""},
-		"the audience of the account":   {full, registry.ClientSpec{Audience: []string{w.accountAudience()}, Offline: true}, ""},
+		"the audience of the account":   {full, registry.ClientSpec{Audience: []string{w.accountAudience()}}, "audience acc-"},
+		"to be the account":             {full, registry.ClientSpec{Audience: []string{"https://billing"}, Resource: []string{w.accountAudience()}}, "resource acc-"},
+		"to mint tokens":                {full, registry.ClientSpec{Audience: []string{"https://billing"}, Offline: true}, "leave to mint tokens"},
+		"to mint them for the account":  {full, registry.ClientSpec{Audience: []string{w.accountAudience()}, Offline: true}, "audience acc-"},
+		"tokens that live longer":       {full, registry.ClientSpec{Audience: []string{"https://billing"}, MaxTokenTTL: time.Hour + time.Second}, "tokens that live 1h0m1s, not 1h0m0s"},
+		"tokens that live as long":      {full, registry.ClientSpec{Audience: []string{"https://billing"}, MaxTokenTTL: time.Hour}, ""},
 		"a scope that it lacks":         {full, registry.ClientSpec{Audience: []string{"https://billing"}, Scope: scopeOf(t, "billing:read billing:write")}, "scope billing:write"},
 		"a scope that its token lacks":  {w.admin("clients:write"), registry.ClientSpec{Audience: []string{"https://billing"}, Scope: scopeOf(t, "billing:read")}, "scope billing:read"},
 		"a scope that its record lacks": {w.admin(adminScopes + " root"), registry.ClientSpec{Audience: []string{"https://billing"}, Scope: scopeOf(t, "root")}, "scope root"},
@@ -102,14 +107,45 @@ func TestNobodyGrantsMoreThanTheyHave(t *testing.T) {
 			if entry != nil {
 				target = entry.Name
 			}
-			update := registry.ClientUpdate{Audience: &c.spec.Audience, Scope: &c.spec.Scope, Resource: &c.spec.Resource, Offline: &c.spec.Offline}
+			update := registry.ClientUpdate{
+				Audience: &c.spec.Audience, Scope: &c.spec.Scope, Resource: &c.spec.Resource, Offline: &c.spec.Offline, MaxTokenTTL: &c.spec.MaxTokenTTL,
+			}
 			_, err = w.UpdateClient(t.Context(), c.caller, target, update)
 			want(err)
 			got := w.set().Issuer(target).Record
-			if c.want != "" && (!got.Scope.IsEmpty() || len(got.Resource) > 0 || len(got.Audience) != 1) {
+			if c.want != "" && (!got.Scope.IsEmpty() || len(got.Resource) > 0 || len(got.Audience) != 1 || got.Offline || got.MaxTokenTTL != 0) {
 				t.Errorf("a refused update has changed the record: %+v", got)
 			}
 		})
+	}
+}
+
+// Clients that mint their own tokens have the audience of the account in common; to be it is another thing.
+func TestACallerThatMintsLetsOthersMintForTheAccount(t *testing.T) {
+	w := newWorld(t)
+	caller, on := w.admin(adminScopes), true
+	w.ok(w.UpdateClient(t.Context(), alice, "sc_admin", registry.ClientUpdate{Offline: &on}))
+	w.ok(w.CreateClient(t.Context(), caller, "", registry.ClientSpec{Audience: []string{w.accountAudience()}, Offline: true}))
+	_, err := w.CreateClient(t.Context(), caller, "", registry.ClientSpec{Audience: []string{w.accountAudience()}})
+	wantError(t, err, registry.ErrForbidden, "audience acc-")
+	_, err = w.CreateClient(t.Context(), caller, "", registry.ClientSpec{Audience: []string{"https://billing"}, Resource: []string{w.accountAudience()}, Offline: true})
+	wantError(t, err, registry.ErrForbidden, "resource acc-")
+}
+
+// Where no life of tokens is asked for, a client gets the caller's if that is shorter than what it would get from an operator.
+func TestTokensOfANewClientLiveNoLongerThanTheCallers(t *testing.T) {
+	w := newWorld(t)
+	caller, on := w.admin(adminScopes), true
+	for _, c := range []struct {
+		have    time.Duration
+		offline bool
+		want    time.Duration
+	}{{time.Minute, false, time.Minute}, {2 * time.Hour, false, time.Hour}, {2 * time.Hour, true, 2 * time.Hour}, {24 * time.Hour, true, 24 * time.Hour}} {
+		w.ok(w.UpdateClient(t.Context(), alice, "sc_admin", registry.ClientUpdate{Offline: &on, MaxTokenTTL: &c.have}))
+		entry, err := w.CreateClient(t.Context(), caller, "", registry.ClientSpec{Audience: []string{"https://billing"}, Offline: c.offline})
+		if err != nil || entry.Record.TokenTTL() != c.want {
+			t.Errorf("%+v: %+v, %v", c, entry, err)
+		}
 	}
 }
 
@@ -133,15 +169,19 @@ func TestAClientWithMoreThanTheCallerIsOutOfReach(t *testing.T) {
 		"audience": {Audience: []string{"https://stock"}},
 		"unbound":  {},
 		"resource": {Audience: []string{"https://billing"}, Resource: []string{"https://billing"}},
+		"offline":  {Audience: []string{"https://billing"}, Offline: true},
+		"ttl":      {Audience: []string{"https://billing"}, MaxTokenTTL: 2 * time.Hour},
 	} {
 		w.ok(w.CreateClient(t.Context(), alice, name, spec))
 		key := w.add(name, "k1")
 		secret := must(w.AddSecret(t.Context(), alice, name, time.Time{}))(t)
 		before := w.set().Revision()
-		narrow, none := scopeOf(t, ""), []string{"https://billing"}
+		narrow, none, off := scopeOf(t, ""), []string{"https://billing"}, false
 		for what, op := range map[string]func() error{
 			"narrowing it": func() error {
-				_, err := w.UpdateClient(t.Context(), caller, name, registry.ClientUpdate{Scope: &narrow, Audience: &none, Resource: new([]string)})
+				_, err := w.UpdateClient(t.Context(), caller, name, registry.ClientUpdate{
+					Scope: &narrow, Audience: &none, Resource: new([]string), Offline: &off, MaxTokenTTL: new(time.Duration),
+				})
 				return err
 			},
 			"changing how it authenticates": func() error { return w.RequireJTI(t.Context(), caller, name, true) },
@@ -189,6 +229,8 @@ func TestACallerDoesNotWidenItself(t *testing.T) {
 		"longer tokens":     {MaxTokenTTL: &long},
 		"another audience":  {Audience: &[]string{"https://billing", "https://stock"}},
 		"being a recipient": {Resource: &[]string{"https://admin", "https://billing"}},
+		"the account":       {Audience: &[]string{"https://billing", w.accountAudience()}},
+		"being the account": {Resource: &[]string{"https://admin", w.accountAudience()}},
 	} {
 		if _, err := w.UpdateClient(t.Context(), caller, "sc_admin", u); !errors.Is(err, registry.ErrForbidden) {
 			t.Errorf("%s: %v", name, err)
@@ -198,6 +240,50 @@ func TestACallerDoesNotWidenItself(t *testing.T) {
 	wantError(t, err, registry.ErrForbidden, "scope billing:read") // with a token for little, a key for all
 	short := time.Minute
 	w.ok(w.UpdateClient(t.Context(), caller, "sc_admin", registry.ClientUpdate{MaxTokenTTL: &short}))
+}
+
+// A client that has all that the caller has, made by it, is no way to more either.
+func TestACallerDoesNotWidenItselfThroughAHelper(t *testing.T) {
+	w := newWorld(t)
+	caller, on, long := w.admin(adminScopes), true, 24*time.Hour
+	spec := registry.ClientSpec{Scope: scopeOf(t, adminScopes), Audience: []string{"https://billing"}, Resource: []string{"https://admin"}}
+	wide := spec
+	wide.Offline, wide.MaxTokenTTL = true, long
+	_, err := w.CreateClient(t.Context(), caller, "helper", wide)
+	wantError(t, err, registry.ErrForbidden, "leave to mint tokens", "24h0m0s")
+	w.ok(w.CreateClient(t.Context(), caller, "helper", spec))
+	w.ok(w.AddKey(t.Context(), caller, "helper", registry.KeySpec{}))
+	helper := registry.Caller{Name: "http:helper", Authority: &registry.Authority{Client: "helper", Scope: scopeOf(t, adminScopes)}}
+	_, err = w.UpdateClient(t.Context(), helper, "sc_admin", registry.ClientUpdate{Offline: &on})
+	wantError(t, err, registry.ErrForbidden, "leave to mint tokens")
+	_, err = w.UpdateClient(t.Context(), helper, "sc_admin", registry.ClientUpdate{MaxTokenTTL: &long})
+	wantError(t, err, registry.ErrForbidden, "24h0m0s")
+}
+
+// Of the caller's own record the one counts that is replaced, not one that was in the set before.
+func TestACallerThatIsNarrowedMeanwhileDoesNotUndoIt(t *testing.T) {
+	w := newWorld(t)
+	caller, on := w.admin(adminScopes), true
+	narrow := scopeOf(t, "clients:write")
+	scope := scopeOf(t, adminScopes)
+	for name, c := range map[string]struct{ give, narrow, undo registry.ClientUpdate }{
+		"scope":   {registry.ClientUpdate{Scope: &scope}, registry.ClientUpdate{Scope: &narrow}, registry.ClientUpdate{Scope: &scope}},
+		"offline": {registry.ClientUpdate{Offline: &on}, registry.ClientUpdate{Offline: new(bool)}, registry.ClientUpdate{Offline: &on}},
+	} {
+		w.ok(w.UpdateClient(t.Context(), alice, "sc_admin", c.give))
+		done := false
+		other := w.join(func(s registry.Store) registry.Store {
+			return &faultyStore{Store: s, decided: func(bus.Bucket, string) {
+				if !done {
+					done = true
+					w.ok(w.UpdateClient(t.Context(), alice, "sc_admin", c.narrow))
+				}
+			}}
+		})
+		if _, err := other.UpdateClient(t.Context(), caller, "sc_admin", c.undo); !errors.Is(err, registry.ErrForbidden) || !done {
+			t.Errorf("%s: %v (narrowed %v)", name, err, done)
+		}
+	}
 }
 
 // What the caller has is looked up when it calls, not when its token was judged.

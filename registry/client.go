@@ -18,7 +18,8 @@ type ClientSpec struct {
 	Resource []string     // the audiences that this client is
 	Offline  bool         // it may mint its own tokens
 	// MaxTokenTTL is the longest life of its tokens, in whole seconds up to [events.MaxTokenTTL]. Zero:
-	// [events.DefaultTokenTTL], but a day for an offline client with an id of Authress's shape, as their SDKs mint.
+	// [events.DefaultTokenTTL], but a day for an offline client with an id of Authress's shape, as their SDKs mint; and no more than
+	// that of a caller with an [Authority].
 	MaxTokenTTL time.Duration
 	// Profile describes the client; the options in it are compact JSON. Nil: nothing does.
 	Profile *events.Profile
@@ -66,6 +67,9 @@ func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.
 		has, err := r.rights(ctx, caller)
 		if err != nil {
 			return err
+		}
+		if spec.MaxTokenTTL == 0 {
+			has.shorten(entry.Record)
 		}
 		if err := has.check(name, entry.Record); err != nil {
 			return err

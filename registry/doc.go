@@ -15,7 +15,7 @@
 // what and with which outcome, into one line of the audit log; refused attempts too. No secret is in a line or in an error.
 // Who may call at all is decided by NATS: a Registry can do what the credential of its connection can. On whose behalf it does so may
 // be bounded further by an [Authority]: a caller that came with an access token can give to others only what it has itself, in scope,
-// audiences and resources. That is held against the very record that a write replaces. For a credential, which is a record of its own,
+// audiences, resources, and the making and the life of tokens. That is held against the very record that a write replaces. For a credential, which is a record of its own,
 // it is looked at before and after the write; what should not be there then is revoked before anybody gets the private half. (Who brings
 // the public half of a key along has it already: his key is trusted for the milliseconds in between.)
 //

@@ -111,21 +111,9 @@ func (a *API) serveCreateClient(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) createClient(ctx context.Context, caller registry.Caller, c *clientRequest) (*answer, error) {
-	spec := registry.ClientSpec{Offline: true, Audience: a.accountAudience(), Profile: &c.profile}
-	if c.scope != nil {
-		spec.Scope = *c.scope
-	}
-	if c.audience != nil {
-		spec.Audience = *c.audience
-	}
-	if c.resource != nil {
-		spec.Resource = *c.resource
-	}
-	if c.offline != nil {
-		spec.Offline = *c.offline
-	}
-	if c.maxTokenTTL != nil {
-		spec.MaxTokenTTL = *c.maxTokenTTL
+	spec, err := a.newSpec(ctx, caller.Authority.Client, c)
+	if err != nil {
+		return nil, err
 	}
 	entry, err := a.reg.CreateClient(ctx, caller, events.Name(c.id), spec)
 	if err != nil {
@@ -137,13 +125,46 @@ func (a *API) createClient(ctx context.Context, caller registry.Caller, c *clien
 	}, nil
 }
 
-// accountAudience is the audience that a client has of which nothing was said.
-func (a *API) accountAudience() []string {
+// newSpec is the client that a request asks for. Of what it does not say, the client gets what the SDKs expect, as far as the caller has it.
+func (a *API) newSpec(ctx context.Context, caller events.Name, c *clientRequest) (registry.ClientSpec, error) {
+	spec := registry.ClientSpec{Profile: &c.profile}
+	entry, err := a.reg.Client(ctx, caller)
+	if errors.Is(err, registry.ErrNotFound) {
+		return spec, nil // which the registry refuses to whoever is not there
+	}
+	if err != nil {
+		return spec, err
+	}
+	spec.Offline = entry.Record.Offline
+	if c.offline != nil {
+		spec.Offline = *c.offline
+	}
+	if spec.Audience = a.defaultAudience(entry.Record, spec.Offline); c.audience != nil {
+		spec.Audience = *c.audience
+	}
+	if c.scope != nil {
+		spec.Scope = *c.scope
+	}
+	if c.resource != nil {
+		spec.Resource = *c.resource
+	}
+	if c.maxTokenTTL != nil {
+		spec.MaxTokenTTL = *c.maxTokenTTL
+	}
+	return spec, nil
+}
+
+// defaultAudience is what a client has of which no audience was said: that of the account, if the caller may give it, or else the caller's own.
+func (a *API) defaultAudience(caller *events.Issuer, offline bool) []string {
 	platform := a.cfg.Keys.Keys().Platform()
 	if platform == nil || platform.Record.Account == "" {
-		return nil
+		return caller.Audience
 	}
-	return []string{events.AccountAudience(platform.Record.Account)}
+	account := events.AccountAudience(platform.Record.Account)
+	if caller.AllowsAudience(account) || caller.Offline && offline {
+		return []string{account}
+	}
+	return caller.Audience
 }
 
 func (a *API) serveClient(w http.ResponseWriter, r *http.Request) {

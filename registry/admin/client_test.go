@@ -150,6 +150,41 @@ func TestOurOwnMembersMakeAClientUseful(t *testing.T) {
 	}
 }
 
+// What the SDKs expect is given as far as the caller has it.
+func TestWhatAClientGetsUnsaidIsWithinWhatTheCallerHas(t *testing.T) {
+	w := newWorld(t)
+	off, hour, on, day := false, time.Hour, true, 24*time.Hour
+	billing, both := []string{"https://billing"}, []string{w.account, "https://billing"}
+	for name, c := range map[string]struct {
+		caller registry.ClientUpdate
+		body   string
+		aud    string
+		made   bool // offline
+		ttl    float64
+	}{
+		"as the first admin":                {registry.ClientUpdate{Offline: &on, MaxTokenTTL: &day, Audience: &both}, `{}`, w.account, true, 86400},
+		"offline, not for the account":      {registry.ClientUpdate{Offline: &on, MaxTokenTTL: &day, Audience: &billing}, `{}`, w.account, true, 86400},
+		"offline, for an hour":              {registry.ClientUpdate{Offline: &on, MaxTokenTTL: &hour, Audience: &both}, `{}`, w.account, true, 3600},
+		"not offline, but for the account":  {registry.ClientUpdate{Offline: &off, MaxTokenTTL: &hour, Audience: &both}, `{}`, w.account, false, 3600},
+		"not offline":                       {registry.ClientUpdate{Offline: &off, MaxTokenTTL: &hour, Audience: &billing}, `{}`, "https://billing", false, 3600},
+		"no limit of audiences":             {registry.ClientUpdate{Offline: &off, MaxTokenTTL: &hour, Audience: new([]string)}, `{}`, w.account, false, 3600},
+		"offline, and asks not to be":       {registry.ClientUpdate{Offline: &on, MaxTokenTTL: &day, Audience: &billing}, `{"offline":false}`, "https://billing", false, 3600},
+		"offline, and asks for another one": {registry.ClientUpdate{Offline: &on, MaxTokenTTL: &day, Audience: &both}, `{"audience":["https://billing"]}`, "https://billing", true, 86400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(w.reg.UpdateClient(t.Context(), alice, "sc_admin", c.caller))(t)
+			got := w.call("admin", "POST", "/v1/clients", c.body).json(201)
+			if fmt.Sprint(got["audience"]) != "["+c.aud+"]" || got["offline"] != c.made || got["maxTokenTtl"] != c.ttl {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	must(w.reg.UpdateClient(t.Context(), alice, "sc_admin", registry.ClientUpdate{Offline: &off, MaxTokenTTL: &hour, Audience: &billing}))(t)
+	w.call("admin", "POST", "/v1/clients", `{"offline":true}`).problem(403, "forbidden", "leave to mint tokens")
+	w.call("admin", "POST", "/v1/clients", `{"maxTokenTtl":3601}`).problem(403, "forbidden", "tokens that live")
+	w.call("admin", "POST", "/v1/clients", `{"resource":["`+w.account+`"]}`).problem(403, "forbidden", "resource")
+}
+
 // I11: the ids of clients are not those of users, platforms or other tenants.
 func TestI11_AClientIdThatLooksLikeSomethingElseIsRefused(t *testing.T) {
 	w := newWorld(t)

@@ -33,7 +33,9 @@
 // # What a client gets that sends only a name
 //
 // No scope, the audience of the account, and leave to mint its own tokens, as the SDKs expect: it can prove who it is, and nothing else. The
-// members scope, audience, resource, offline and maxTokenTtl, which Authress does not have, say otherwise.
+// members scope, audience, resource, offline and maxTokenTtl, which Authress does not have, say otherwise. A caller that may not
+// mint makes clients that may not; one that may not give the audience of the account gives its own; and no token lives longer than
+// the caller's.
 //
 // PUT replaces name, options and tags: what is left out is gone. The members that Authress does not have stay as they are when they
 // are left out, or else an SDK that changes a name would take a client's rights away. PUT with If-Match changes the client only if neither it nor
