@@ -242,6 +242,28 @@ func TestACallerDoesNotWidenItself(t *testing.T) {
 	w.ok(w.UpdateClient(t.Context(), caller, "sc_admin", registry.ClientUpdate{MaxTokenTTL: &short}))
 }
 
+// What is never deleted must not be made without end by whoever has got a token. Operators go on.
+func TestACallerCreatesNoMoreClientsThanThereMayBe(t *testing.T) {
+	w := newWorld(t)
+	caller := w.admin(adminScopes)
+	w.ok(w.CreateClient(t.Context(), alice, "before", registry.ClientSpec{}))
+	w.ok(w.DisableClient(t.Context(), alice, "before")) // and counts
+	issuers, _ := w.set().Len()
+	full, err := registry.New(registry.Config{Store: w.conn, Keys: w.keys, MaxClients: issuers + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := registry.ClientSpec{Audience: []string{"https://billing"}, Profile: &events.Profile{Name: "Stock"}}
+	w.ok(full.CreateClient(t.Context(), caller, "last", spec))
+	_, err = full.CreateClient(t.Context(), caller, "beyond", spec)
+	wantError(t, err, registry.ErrTooManyClients, "callers with a token", "keyherald client create")
+	w.absent(bus.Keys, "issuer.beyond")
+	w.absent(bus.Clients, "beyond")
+	w.ok(full.UpdateClient(t.Context(), caller, "last", registry.ClientUpdate{Profile: &events.Profile{}}))
+	w.ok(full.AddKey(t.Context(), caller, "last", registry.KeySpec{}))
+	w.ok(full.CreateClient(t.Context(), alice, "beyond", spec))
+}
+
 // A client that has all that the caller has, made by it, is no way to more either.
 func TestACallerDoesNotWidenItselfThroughAHelper(t *testing.T) {
 	w := newWorld(t)

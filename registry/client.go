@@ -47,8 +47,8 @@ func tokenTTL(d time.Duration) (int64, error) {
 	return int64(d / time.Second), nil
 }
 
-// CreateClient registers a client. Without a name it gets one: sc_ and 22 random characters. The errors are [ErrInvalid], [ErrExists] and
-// [ErrForbidden]; a name is never given twice, whatever became of the one who had it first.
+// CreateClient registers a client. Without a name it gets one: sc_ and 22 random characters. The errors are [ErrInvalid], [ErrExists],
+// [ErrForbidden] and, for a caller with an [Authority], [ErrTooManyClients]; a name is never given twice, whatever became of the one who had it first.
 //
 // The profile is written first: it means nothing before the client is there, and one that was left behind is replaced when the same
 // is done again. Of two who create a client of one name in the very same moment one gets it, and the profile may be the other's.
@@ -68,6 +68,9 @@ func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.
 		if err != nil {
 			return err
 		}
+		if err := r.checkFull(has); err != nil {
+			return err
+		}
 		if spec.MaxTokenTTL == 0 {
 			has.shorten(entry.Record)
 		}
@@ -85,6 +88,19 @@ func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.
 		return nil, err
 	}
 	return entry, nil
+}
+
+// checkFull refuses a client of a bounded caller when there are too many. Those who create one in the very same moment may exceed it by
+// one each.
+func (r *Registry) checkFull(has *rights) error {
+	if has == nil {
+		return nil
+	}
+	if issuers, _ := r.keys.Keys().Len(); issuers >= r.full {
+		return refuse(ErrTooManyClients, "there are %d issuers and clients, and callers with a token may create no more than %d: "+
+			"an operator can, with keyherald client create", issuers, r.full)
+	}
+	return nil
 }
 
 // createIssuer writes the first record on a name.

@@ -29,6 +29,8 @@ var (
 	ErrTooManyKeys = errors.New("too many keys")
 	// ErrTooManySecrets: the client has as many API keys or certificates as it may have.
 	ErrTooManySecrets = errors.New("too many secrets")
+	// ErrTooManyClients: there are as many clients as callers with an Authority may create.
+	ErrTooManyClients = errors.New("too many clients")
 	// ErrNeedsForce: tokens that are valid now would be refused.
 	ErrNeedsForce = errors.New("needs force")
 	// ErrForbidden: the caller's token is not good for it. The error is a [*Forbidden].

@@ -46,6 +46,9 @@ type Config struct {
 	Logger zerolog.Logger
 	// Now is the clock by which windows begin and end. Nil: time.Now.
 	Now func() time.Time
+	// MaxClients is how many issuers of any type and status there may be before a caller with an [Authority] can create no other client.
+	// Zero: [DefaultMaxClients].
+	MaxClients int
 }
 
 // Registry is the write authority. Its methods may be called concurrently.
@@ -54,6 +57,7 @@ type Registry struct {
 	keys  KeySet
 	log   zerolog.Logger
 	now   func() time.Time
+	full  int           // how many issuers are as many as callers with an authority may fill up to
 	gate  chan struct{} // held by whoever decides by several records
 	names nameIndex
 }
@@ -66,7 +70,10 @@ func New(cfg Config) (*Registry, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Registry{store: cfg.Store, keys: cfg.Keys, log: cfg.Logger, now: cfg.Now, gate: make(chan struct{}, 1)}, nil
+	if cfg.MaxClients == 0 {
+		cfg.MaxClients = DefaultMaxClients
+	}
+	return &Registry{store: cfg.Store, keys: cfg.Keys, log: cfg.Logger, now: cfg.Now, full: cfg.MaxClients, gate: make(chan struct{}, 1)}, nil
 }
 
 // live returns a key set that has everything that was acknowledged before the call, our own last write included. It does not have

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -33,9 +34,10 @@ type Config struct {
 
 // API serves the registry. Its handler may be used by any number of goroutines.
 type API struct {
-	cfg     Config
-	reg     *registry.Registry
-	handler http.Handler
+	cfg      Config
+	reg      *registry.Registry
+	throttle *throttle
+	handler  http.Handler
 }
 
 // New makes an API.
@@ -43,7 +45,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Issuer == "" || cfg.Registry == nil || cfg.Keys == nil || cfg.Authorizer == nil || cfg.Cursors == nil {
 		return nil, errors.New("admin: Issuer, Registry, Keys, Authorizer and Cursors are required")
 	}
-	a := &API{cfg: cfg, reg: cfg.Registry}
+	throttle, err := newThrottle()
+	if err != nil {
+		return nil, err
+	}
+	a := &API{cfg: cfg, reg: cfg.Registry, throttle: throttle}
 	a.handler = serveEndpoints(cfg.Issuer, a.endpoint)
 	return a, nil
 }
@@ -141,7 +147,8 @@ type answer struct {
 	etag     string
 }
 
-// serve does what is common to all endpoints: who calls, whether the token is good for it, one audit line, and the answer.
+// serve does what is common to all endpoints: who calls, whether the token is good for it, whether it is too much, one audit line, and the
+// answer.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, op, scope string, do func(context.Context, *request) (*answer, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
@@ -149,6 +156,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, op, scope string, do
 	req := &request{http: r, writer: w}
 	var result *answer
 	err := a.authorize(req, scope)
+	if err == nil {
+		err = a.throttle.check(r.Method, req.caller.Authority.Client, time.Now())
+	}
 	if err == nil {
 		result, err = do(ctx, req)
 	}

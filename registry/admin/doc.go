@@ -30,6 +30,12 @@
 // URL, or one that a client has minted for it or for the audience of the account. Its scope must have the value above. The
 // registry then holds the caller to it that nobody grants more than he has: see [registry.Authority].
 //
+// # How much
+//
+// A client that calls may write 200 times at once and then five times a second, at each node: a write beyond that is 429, with Retry-After. DELETE
+// is not limited. In all, callers may create clients until there are [registry.DefaultMaxClients], those that were deleted and those of
+// operators included (409, its type ends with full).
+//
 // # What a client gets that sends only a name
 //
 // No scope, the audience of the account, and leave to mint its own tokens, as the SDKs expect: it can prove who it is, and nothing else. The

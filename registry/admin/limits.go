@@ -16,4 +16,10 @@ const (
 	requestTimeout = 10 * time.Second
 	// retryAfter is what a client is told to wait when nothing can be decided.
 	retryAfter = 5 * time.Second
+	// A caller may write 200 times at once, which sets up a deployment or ends a bad day, and then once in 200 milliseconds: clients and
+	// revoked keys stay for ever, in the memory of every node and verifier. It counts at each node and for each client that calls.
+	writeBurst = 200
+	writeRate  = 200 * time.Millisecond
+	// throttleMemory is how many callers are remembered, well below a megabyte: few clients have a scope that gets them this far.
+	throttleMemory = 1 << 12
 )

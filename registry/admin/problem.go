@@ -84,6 +84,8 @@ func asProblem(err error) *problem {
 		p = conflict("key-taken", "The public key is registered already")
 	case errors.Is(err, registry.ErrTooManyKeys), errors.Is(err, registry.ErrTooManySecrets):
 		p = conflict("too-many", "The client has as many as it may have")
+	case errors.Is(err, registry.ErrTooManyClients):
+		p = conflict("full", "There are as many clients as there may be")
 	case errors.Is(err, registry.ErrDisabled), errors.Is(err, registry.ErrKeyDead):
 		p = conflict("dead", "It is disabled or has ended")
 	case errors.Is(err, registry.ErrChanged):
@@ -109,7 +111,7 @@ func (p *problem) write(w http.ResponseWriter, issuer string) {
 		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	if p.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(wholeSeconds(p.retryAfter)))
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, "application/problem+json", p.Status, &body)

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/registry"
 	"github.com/keyherald/keyherald/registry/admin"
 )
 
@@ -168,6 +170,47 @@ func TestEveryRequestHasOneAuditLine(t *testing.T) {
 			t.Errorf("%+v has the caller %v", c, l["caller"])
 		}
 	}
+}
+
+// Writes of a caller are limited, whatever becomes of them; what takes something away, and what only looks, is not.
+func TestWhoWritesTooMuchIsTurnedAwayAndStillRevokes(t *testing.T) {
+	w := newWorld(t)
+	w.client("sc_other", adminScope, w.account, "https://billing")
+	w.call("admin", "POST", "/v1/clients", `{"clientId":"stock"}`).json(201)
+	kid := w.call("admin", "POST", "/v1/clients/stock/access-keys", `{}`).json(201)["keyId"].(string)
+	secret := w.call("admin", "POST", "/v1/clients/stock/secrets", `{}`).json(201)["secretId"].(string)
+	var r *response
+	for range 100_000 { // of which some hundreds are enough on any machine
+		if r = w.call("admin", "POST", "/v1/clients", `{`); r.status != 400 {
+			break
+		}
+	}
+	r.problem(429, "too-many-requests", "try again")
+	if r.header.Get("Retry-After") != "1" {
+		t.Errorf("Retry-After is %q", r.header.Get("Retry-After"))
+	}
+	w.call("reader", "GET", "/v1/clients/stock", "").json(200)
+	w.call("other", "POST", "/v1/clients", `{}`).json(201)
+	for _, path := range []string{"/v1/clients/stock/access-keys/" + kid, "/v1/clients/stock/secrets/" + secret, "/v1/clients/stock"} {
+		for range 2 { // of which the second one finds nothing
+			if r := w.call("admin", "DELETE", path, ""); r.status != 204 && r.status != 404 {
+				t.Errorf("DELETE %s: %d %s", path, r.status, r.body)
+			}
+		}
+	}
+	if record := must(w.reg.Client(t.Context(), "stock"))(t).Record; record.Status != events.Disabled {
+		t.Errorf("the record is %+v", record)
+	}
+}
+
+func TestAFullRegistryTakesNoMoreClients(t *testing.T) {
+	w := newWorld(t)
+	issuers, _ := w.keys.Keys().Len()
+	full := must(registry.New(registry.Config{Store: w.conn, Keys: w.keys, MaxClients: issuers}))(t)
+	api := must(admin.New(admin.Config{Issuer: issuer, Registry: full, Keys: w.keys, Authorizer: w.tokens, Cursors: w.cursors}))(t)
+	w.handler = api.Handler()
+	w.call("admin", "POST", "/v1/clients", `{}`).problem(409, "full")
+	w.call("admin", "POST", "/v1/clients/sc_admin/access-keys", `{}`).json(201)
 }
 
 func TestWhatTheRegistryCannotDoNow(t *testing.T) {
