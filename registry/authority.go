@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,11 +43,16 @@ func (a *Authority) Need(value string) error {
 
 // Forbidden is the error of an operation that the caller's token is not good for. It tests as [ErrForbidden].
 type Forbidden struct {
-	Scope events.Scope // values that the caller would need; may be empty
+	Scope events.Scope // values that the caller would need for what it asked; may be empty
 	text  string
+	told  string // empty: text
 }
 
+// Error is for operators and the log: it may say what another client has.
 func (e *Forbidden) Error() string { return e.text }
+
+// Told is what the caller may know: what it has itself, and what it has asked for.
+func (e *Forbidden) Told() string { return cmp.Or(e.told, e.text) }
 
 // Is makes a Forbidden match ErrForbidden.
 func (e *Forbidden) Is(target error) bool { return target == ErrForbidden }
@@ -90,8 +96,28 @@ func rightsOf(set *events.Set, caller Caller) (*rights, error) {
 	return r, nil
 }
 
-// check refuses a record of a client, as it is or is to be, that has more than the caller.
-func (r *rights) check(name events.Name, record *events.Issuer) error {
+// checkAsked refuses a record that a client is to get, of which everything was asked for, and that has more than the caller.
+func (r *rights) checkAsked(name events.Name, record *events.Issuer) error {
+	if err := r.check(name, record); err != nil {
+		return err
+	}
+	return nil
+}
+
+// checkHas refuses a client that has more than the caller, who is not told what.
+func (r *rights) checkHas(name events.Name, record *events.Issuer) error {
+	err := r.check(name, record)
+	if err == nil {
+		return nil
+	}
+	err.Scope = events.Scope{}
+	err.told = fmt.Sprintf("client %s has more than the caller %s: nobody changes one who has more than he has, or gives him keys: "+
+		"an operator can give the caller more with keyherald client update %[2]s", name, r.caller)
+	return err
+}
+
+// check says whether a record of a client has more than the caller.
+func (r *rights) check(name events.Name, record *events.Issuer) *Forbidden {
 	if r == nil {
 		return nil
 	}
@@ -154,10 +180,10 @@ func (r *rights) checkChange(name events.Name, old, next *events.Issuer) error {
 	if name == r.caller {
 		r = &rights{caller: r.caller, scope: r.scope.Intersect(old.Scope), record: old, account: r.account}
 	}
-	if err := r.check(name, old); err != nil {
+	if err := r.checkHas(name, old); err != nil {
 		return err
 	}
-	return r.check(name, next)
+	return r.checkAsked(name, next)
 }
 
 // checkTarget refuses work on the keys of a client that has more than the caller.
@@ -169,7 +195,7 @@ func (r *rights) checkTarget(set *events.Set, name events.Name) error {
 	if err != nil {
 		return err
 	}
-	return r.check(name, entry.Record)
+	return r.checkHas(name, entry.Record)
 }
 
 // checkAuthority is checkTarget as of now. It needs no more when something is taken away: from whoever the client is a moment later.

@@ -74,7 +74,7 @@ func (r *Registry) CreateClient(ctx context.Context, caller Caller, name events.
 		if spec.MaxTokenTTL == 0 {
 			has.shorten(entry.Record)
 		}
-		if err := has.check(name, entry.Record); err != nil {
+		if err := has.checkAsked(name, entry.Record); err != nil {
 			return err
 		}
 		if err := r.createProfile(ctx, caller, name, spec.Profile); err != nil {

@@ -47,14 +47,15 @@ func (r *Registry) updateCredentials(ctx context.Context, caller Caller, name ev
 }
 
 // clientRecord reads the last message on a client's name in CLIENTS; none, and a marker, mean that it has nothing there. A malformed
-// one is for a person to put right: what counts is an earlier one, and nobody here knows which.
+// one is for a person to put right: what counts is an earlier one, and nobody here knows which. The history says who wrote it; the error, which
+// callers with a token get to see, does not.
 func clientRecord(name events.Name, e events.Entry) (*events.Client, error) {
 	if e.Revision == 0 || e.Deleted {
 		return new(events.Client), nil
 	}
 	c, err := events.ParseClient(e.Value)
 	if err != nil {
-		return nil, refuse(ErrInvalid, "record %s of CLIENTS is malformed (revision %d, by %s): %w: find the last good one with nats kv history CLIENTS %s and put it again; to refuse the client meanwhile, disable it", name, e.Revision, by(e), err, name)
+		return nil, refuse(ErrInvalid, "record %s of CLIENTS is malformed (revision %d): %w: find the last good one with nats kv history CLIENTS %s and put it again; to refuse the client meanwhile, disable it", name, e.Revision, err, name)
 	}
 	return c, nil
 }

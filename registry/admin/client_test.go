@@ -239,11 +239,11 @@ func TestNobodyGrantsMoreThanTheyHaveOverHTTP(t *testing.T) {
 		"no limit of audiences":  {"admin", "POST", "/v1/clients", `{"audience":[],"offline":false}`, "no limit of its audiences", ""},
 		"a resource":             {"admin", "POST", "/v1/clients", `{"resource":["https://billing"]}`, "resource https://billing", ""},
 		"more to itself":         {"admin", "PUT", "/v1/clients/sc_admin", `{"scope":"` + adminScope + ` root"}`, "scope root", "root"},
-		"less to who has more":   {"admin", "PUT", "/v1/clients/root", `{"scope":""}`, "scope root", "root"},
-		"nothing to who has":     {"admin", "DELETE", "/v1/clients/root", ``, "scope root", "root"},
-		"a key of who has":       {"admin", "POST", "/v1/clients/root/access-keys", `{}`, "scope root", "root"},
-		"an API key of who has":  {"admin", "POST", "/v1/clients/root/secrets", `{}`, "scope root", "root"},
-		"a key of its own scope": {"keeper", "POST", "/v1/clients/sc_admin/access-keys", `{}`, "scope billing:read clients:read clients:write", "billing:read clients:read clients:write"},
+		"less to who has more":   {"admin", "PUT", "/v1/clients/root", `{"scope":""}`, "client root has more", ""},
+		"nothing to who has":     {"admin", "DELETE", "/v1/clients/root", ``, "client root has more", ""},
+		"a key of who has":       {"admin", "POST", "/v1/clients/root/access-keys", `{}`, "client root has more", ""},
+		"an API key of who has":  {"admin", "POST", "/v1/clients/root/secrets", `{}`, "client root has more", ""},
+		"a key of its own scope": {"keeper", "POST", "/v1/clients/sc_admin/access-keys", `{}`, "client sc_admin has more", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := w.call(c.token, c.method, c.path, c.body)
@@ -264,6 +264,53 @@ func TestNobodyGrantsMoreThanTheyHaveOverHTTP(t *testing.T) {
 	}
 	w.tokens.grants["admin"] = scope.String()
 	w.call("admin", "POST", "/v1/clients", `{"scope":"billing:read billing:write","audience":["https://billing"]}`).json(201)
+}
+
+// What is in the way is not explained to callers: who made it and from where, whose it is, what it may do. The log has it.
+func TestARefusalDoesNotSayWhatOthersHave(t *testing.T) {
+	w := newWorld(t)
+	const spki = "MCowBQYDK2VwAyEAJxtSC5tZZJuaW7Aeu5Kh/3tgCpPZRkHaaFyTj5sQ3KU="
+	w.client("root", "root:all", "https://ledger")
+	w.call("admin", "POST", "/v1/clients", `{"clientId":"stock"}`).json(201)
+	kid := w.call("admin", "POST", "/v1/clients/stock/access-keys", `{"publicKey":"`+spki+`"}`).json(201)["keyId"].(string)
+	w.call("admin", "POST", "/v1/clients", `{"clientId":"full"}`).json(201)
+	w.call("admin", "POST", "/v1/clients", `{"clientId":"spare"}`).json(201)
+	w.tokens.grants["holder"] = adminScope
+	fullKey := ""
+	for range events.MaxClientKeys {
+		fullKey = w.call("admin", "POST", "/v1/clients/full/access-keys", `{}`).json(201)["keyId"].(string)
+	}
+	w.server.Write(bus.Clients, "stock", "not json")
+	w.server.Delete(bus.Keys, "issuer.gone")
+	w.sync()
+	for name, c := range map[string]struct {
+		token, method, path, body string
+		status                    int
+		kind, secret, log         string
+	}{
+		"who made a client":          {"writer", "POST", "/v1/clients", `{"clientId":"stock"}`, 409, "exists", "http:", "by http:sc_admin 192.0.2.1"},
+		"who made one by hand":       {"writer", "POST", "/v1/clients", `{"clientId":"root"}`, 409, "exists", "alice", "by cli:alice@laptop"},
+		"who deleted one":            {"writer", "POST", "/v1/clients", `{"clientId":"gone"}`, 409, "exists", "revision", "its record deleted"},
+		"whose a public key is":      {"holder", "POST", "/v1/clients/spare/access-keys", `{"publicKey":"` + spki + `"}`, 409, "key-taken", "stock", kid + `\" of stock, active`},
+		"which keys there are":       {"holder", "POST", "/v1/clients/full/access-keys", `{}`, 409, "too-many", fullKey, fullKey},
+		"the scope of who has more":  {"writer", "PUT", "/v1/clients/root", `{}`, 403, "forbidden", "root:all", "scope root:all"},
+		"and when keys are added":    {"keeper", "POST", "/v1/clients/root/access-keys", `{}`, 403, "forbidden", "root:all", "scope root:all"},
+		"its audiences":              {"writer", "DELETE", "/v1/clients/root", ``, 403, "forbidden", "ledger", "audience https://ledger"},
+		"who broke a record":         {"holder", "POST", "/v1/clients/stock/secrets", `{}`, 400, "invalid-request", " by ", "is malformed"},
+		"what it has asked for, yes": {"writer", "POST", "/v1/clients", `{"scope":"root:all"}`, 403, "forbidden", "alice", "scope root:all"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.log.reset()
+			got := w.call(c.token, c.method, c.path, c.body)
+			got.problem(c.status, c.kind)
+			if shown := string(got.body) + got.header.Get("WWW-Authenticate"); strings.Contains(shown, c.secret) {
+				t.Errorf("the answer says %q: %s", c.secret, shown)
+			}
+			if log := w.log.String(); !strings.Contains(log, c.log) {
+				t.Errorf("the log does not say %q: %s", c.log, log)
+			}
+		})
+	}
 }
 
 func TestAPUTMayDependOnNothingHavingChanged(t *testing.T) {
@@ -292,5 +339,8 @@ func TestAPUTMayDependOnNothingHavingChanged(t *testing.T) {
 		w.server.Write(bus.Keys, "issuer.stock", `{"type":"client","status":"active","aud":["https://billing"]}`)
 		return nil
 	}
-	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"d"}`, "If-Match", last).problem(412, "changed", "revision")
+	w.call("admin", "PUT", "/v1/clients/stock", `{"name":"d"}`, "If-Match", last).problem(412, "changed", "read it again")
+	if log := w.log.String(); !strings.Contains(log, "stock was changed meanwhile (revision ") {
+		t.Errorf("the log has %s", log)
+	}
 }

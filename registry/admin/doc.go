@@ -51,7 +51,7 @@
 //
 // Problem details (RFC 9457). A body that is malformed, or that cannot be a record, is 400. 503 is either that nothing was done, or that
 // it is not known whether something was (its type ends with outcome-unknown): all requests may be repeated, and those that create something
-// should be preceded by a look at what is there. Members of a body that are not known are ignored; wrong types and duplicates are not.
+// should be preceded by a look at what is there. A refusal does not say what others have or who they are: that is in the log. Members of a body that are not known are ignored; wrong types and duplicates are not.
 //
 // # Cursors
 //

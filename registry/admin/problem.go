@@ -55,19 +55,22 @@ func unavailable(err error) *problem {
 	return p
 }
 
-// asProblem turns any error into an answer. What it does not know is a fault of ours, and not shown.
+// asProblem turns any error into an answer. What it does not know is a fault of ours, and not shown. Of what is there the answer says no more
+// than that it is in the way: who made it, whose it is and in which state is for those who may read, and for the log.
 func asProblem(err error) *problem {
 	var p *problem
 	var forbidden *registry.Forbidden
-	conflict := func(kind, title string) *problem { return newProblem(http.StatusConflict, kind, title, err.Error()) }
+	conflict := func(kind, title, detail string) *problem { return newProblem(http.StatusConflict, kind, title, detail) }
+	if errors.As(err, &p) {
+		return p
+	}
 	switch {
-	case errors.As(err, &p):
 	case errors.Is(err, bus.ErrUnknownOutcome): // before its causes
 		p = newProblem(http.StatusServiceUnavailable, "outcome-unknown", "It may or may not have been done",
 			"the registry did not answer in time: look at what is there before doing it again; a credential that nobody has got can be revoked")
-		p.reason, p.retryAfter = err.Error(), retryAfter
+		p.retryAfter = retryAfter
 	case errors.As(err, &forbidden):
-		p = newProblem(http.StatusForbidden, "forbidden", "The caller may not do this", err.Error())
+		p = newProblem(http.StatusForbidden, "forbidden", "The caller may not do this", forbidden.Told())
 		p.challenge = `error="insufficient_scope"`
 		if !forbidden.Scope.IsEmpty() { // a scope needs no escapes: RFC 6749 §3.3 leaves " and \ out
 			p.challenge += `, scope="` + forbidden.Scope.String() + `"`
@@ -77,25 +80,25 @@ func asProblem(err error) *problem {
 	case errors.Is(err, registry.ErrInvalid):
 		p = invalidRequest(err.Error())
 	case errors.Is(err, registry.ErrNotFound):
-		p = notFound(err.Error())
+		p = notFound("there is no such client, key or API key")
 	case errors.Is(err, registry.ErrExists):
-		p = conflict("exists", "It exists already")
+		p = conflict("exists", "It exists already", "the id belongs to somebody, or did: choose another, or none to have one made")
 	case errors.Is(err, registry.ErrKeyTaken):
-		p = conflict("key-taken", "The public key is registered already")
+		p = conflict("key-taken", "The public key is registered already", "it is, or was, a key of this client or of another: make a new pair")
 	case errors.Is(err, registry.ErrTooManyKeys), errors.Is(err, registry.ErrTooManySecrets):
-		p = conflict("too-many", "The client has as many as it may have")
+		p = conflict("too-many", "The client has as many as it may have", "revoke a key, or an API key, that is not in use")
 	case errors.Is(err, registry.ErrTooManyClients):
-		p = conflict("full", "There are as many clients as there may be")
+		p = conflict("full", "There are as many clients as there may be", "callers with a token create no more: an operator can")
 	case errors.Is(err, registry.ErrDisabled), errors.Is(err, registry.ErrKeyDead):
-		p = conflict("dead", "It is disabled or has ended")
+		p = conflict("dead", "It is disabled or has ended", "nothing can be added to it or changed of it")
 	case errors.Is(err, registry.ErrChanged):
-		p = newProblem(http.StatusPreconditionFailed, "changed", "It was changed meanwhile", err.Error())
+		p = newProblem(http.StatusPreconditionFailed, "changed", "It was changed meanwhile", "the client has changed since the answer with that ETag: read it again")
 	case errors.Is(err, bus.ErrUnreachable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, ErrUndecided):
 		p = unavailable(err)
 	default:
 		p = newProblem(http.StatusInternalServerError, "fault", "This is a fault of the server", "see its log")
-		p.reason = err.Error()
 	}
+	p.reason = err.Error()
 	return p
 }
 
