@@ -98,7 +98,7 @@ func (r *Registry) addKey(ctx context.Context, caller Caller, set *events.Set, n
 func (r *Registry) newRecord(issuer *events.IssuerEntry, spec KeySpec) (*events.Key, error) {
 	now := r.now()
 	k := &events.Key{Algorithm: spec.Algorithm, Public: spec.Public, IssuedAt: now.Unix(), NotBefore: seconds(spec.NotBefore), Expires: seconds(spec.Expires)}
-	if k.Expires != 0 && k.Expires <= now.Unix() {
+	if !spec.Expires.IsZero() && k.Expires <= now.Unix() { // in 1970, too, of which the record would say nothing
 		return nil, refuse(ErrInvalid, "the key would have expired at %s already: choose a later end", spec.Expires.UTC().Format(time.RFC3339))
 	}
 	if k.Expires != 0 && k.Expires <= k.NotBefore {

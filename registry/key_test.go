@@ -172,6 +172,7 @@ func TestAddKeyRefuses(t *testing.T) {
 		"a kid outside the alphabet":       {"orders", registry.KeySpec{KeyID: "a.b"}, registry.ErrInvalid, `kid "a.b"`},
 		"a kid with a control character":   {"orders", registry.KeySpec{KeyID: "a\n"}, registry.ErrInvalid, "without control characters"},
 		"a window that is over":            {"orders", registry.KeySpec{Expires: now}, registry.ErrInvalid, "expired at"},
+		"a window that was over in 1970":   {"orders", registry.KeySpec{Expires: time.Unix(0, 0)}, registry.ErrInvalid, "expired at"},
 		"a window that ends first":         {"orders", registry.KeySpec{NotBefore: now.Add(time.Hour), Expires: now.Add(time.Minute)}, registry.ErrInvalid, "before it begins"},
 		"a private Ed25519 key":            {"orders", registry.KeySpec{Public: private}, registry.ErrPrivateKey, "this is a private key"},
 		"a private P-256 key":              {"orders", registry.KeySpec{Public: ec}, registry.ErrPrivateKey, "this is a private key"},

@@ -40,7 +40,7 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 			return err
 		}
 		now := r.now().Unix()
-		if exp := seconds(expires); exp != 0 && exp <= now {
+		if !expires.IsZero() && expires.Unix() <= now { // in 1970, too, of which the record would say nothing
 			return refuse(ErrInvalid, "the API key would have expired at %s already: choose a later end", expires.UTC().Format(time.RFC3339))
 		}
 		secret = NewSecret{ID: randomText(secretIDLength, alphanumeric), Key: events.NewAPIKey(name), Expires: expires}

@@ -115,6 +115,7 @@ func TestSecretsRefuse(t *testing.T) {
 		"an external issuer":     {"github", time.Time{}, registry.ErrNotFound, "type external, not client"},
 		"a disabled client":      {"off", time.Time{}, registry.ErrDisabled, "enable it first"},
 		"an end that has passed": {"orders", w.clock.Now(), registry.ErrInvalid, "expired at"},
+		"an end in 1970":         {"orders", time.Unix(0, 0), registry.ErrInvalid, "expired at"},
 		"a malformed record":     {"garbage", time.Time{}, registry.ErrInvalid, "nats kv history CLIENTS garbage"},
 		"a name that is none":    {"a.b", time.Time{}, registry.ErrInvalid, "A-Z a-z 0-9 _ -"},
 	} {

@@ -225,7 +225,12 @@ func TestI13_AnAPIKeyIsShownOnce(t *testing.T) {
 		t.Errorf("revoking: %d %s", r.status, r.body)
 	}
 	w.call("keeper", "DELETE", path, "").problem(404, "not-found")
-	w.call("admin", "POST", "/v1/clients/stock/secrets", `{"expires":"2001-01-01T00:00:00Z"}`).problem(400, "invalid-request", "expired")
+	for _, past := range []string{"2001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T01:00:00+01:00", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", time.Now().UTC().Format(time.RFC3339)} {
+		w.call("admin", "POST", "/v1/clients/stock/secrets", `{"expires":"`+past+`"}`).problem(400, "invalid-request", "expired")
+	}
+	if n := len(must(w.reg.Secrets(t.Context(), "stock"))(t)); n != 1 {
+		t.Errorf("%d API keys, want the first one alone", n)
+	}
 	w.call("admin", "POST", "/v1/clients/stock/secrets", `{"expires":"tomorrow"}`).problem(400, "invalid-request", "RFC 3339")
 }
 

@@ -40,6 +40,9 @@ func (s *secretRequest) member(name string, value []byte) error {
 	if s.expires, err = time.Parse(time.RFC3339, text); err != nil {
 		return fmt.Errorf("not a time like %s (RFC 3339)", "2027-01-31T12:00:00Z")
 	}
+	if !s.expires.After(time.Now()) { // the zero time of Go, which can be written as text, would mean never
+		return fmt.Errorf("%s has passed, the API key would have expired already: choose a later end, or none", text)
+	}
 	return nil
 }
 
