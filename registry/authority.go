@@ -222,7 +222,9 @@ func (r *Registry) recheck(ctx context.Context, caller Caller, name events.Name,
 	if err == nil {
 		return nil
 	}
-	if undone := undo(context.WithoutCancel(ctx), Caller{Name: caller.Name}); undone != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if undone := undo(ctx, Caller{Name: caller.Name}); undone != nil {
 		return fmt.Errorf("%w: a credential of client %s was added, and could not be taken back: %w", bus.ErrUnknownOutcome, name, errors.Join(err, undone))
 	}
 	return err
