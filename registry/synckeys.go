@@ -27,6 +27,15 @@ type KeySync struct {
 	Kept []events.KeyID
 }
 
+// UnfinishedSync is the error of a sync that was not done to its end, after something was, or perhaps was, written.
+type UnfinishedSync struct {
+	Did KeySync // before that: one more key may be written
+	Err error   // why
+}
+
+func (e *UnfinishedSync) Error() string { return e.Err.Error() }
+func (e *UnfinishedSync) Unwrap() error { return e.Err }
+
 // originMember is a member of the record of a key that was fetched: where from. To the fold it means nothing; here it tells
 // the keys that came by themselves, and go by themselves, from those that an operator registered.
 const originMember = "jwks_uri"
@@ -40,7 +49,7 @@ const originMember = "jwks_uri"
 //
 // New keys are written before old ones are removed. It may be repeated, and run at several places: each write is a compare-and-set.
 // The errors are [ErrInvalid], also for a set without keys, which would remove all; [ErrNotFound] and [ErrDisabled].
-// After an error a part may have been done; it is in the audit log. When there is nothing to write, no line is written.
+// After an error a part may have been done: then it is an [*UnfinishedSync], and the part is in the audit log. When there is nothing to write, no line is written.
 func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name, source string, keys []ProviderKey) (KeySync, error) {
 	var did KeySync
 	err := r.audited(caller, "key sync", line{issuer: name, source: source}, func(l *line) error {
@@ -59,6 +68,9 @@ func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name
 			err = s.run(ctx, keys)
 			l.added, l.changed, l.removed = did.Added, did.Changed, did.Removed
 			l.quiet = !s.wrote
+			if err != nil && (s.wrote || errors.Is(err, bus.ErrUnknownOutcome)) {
+				return &UnfinishedSync{did, err}
+			}
 			return err
 		})
 	})
@@ -66,6 +78,23 @@ func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name
 		return KeySync{}, err
 	}
 	return did, nil
+}
+
+// NewKeys counts the keys that [Registry.SyncKeys] would register, or write anew with what is published now. Each is a write that goes to
+// every verifier. Keys that an operator has registered or revoked are none of them.
+func NewKeys(set *events.Set, name events.Name, keys []ProviderKey) int {
+	n := 0
+	for _, key := range keys {
+		known := set.Key(name, key.KeyID)
+		switch {
+		case known == nil:
+			n++
+		case known.RevokedBy != 0:
+		case known.Record == nil, origin(known.Record) != "" && !sameKey(known.Record, key):
+			n++
+		}
+	}
+	return n
 }
 
 // checkProviderKeys refuses what is not a set of keys that may be registered.

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -257,6 +258,55 @@ func TestUpdateIssuerChangesWhatIsNamed(t *testing.T) {
 	p.client("orders")
 	_, err := p.UpdateIssuer(t.Context(), alice, "orders", registry.IssuerUpdate{Scope: &scope})
 	wantError(t, err, registry.ErrNotFound)
+}
+
+func TestAnUnfinishedSyncTellsWhatItDid(t *testing.T) {
+	for _, r := range []struct {
+		name  string
+		at    string // where it fails
+		fault error
+		added kids
+		part  bool
+	}{
+		{"nothing was done", "key.idp.a", bus.ErrUnreachable, nil, false},
+		{"perhaps something", "key.idp.a", bus.ErrUnknownOutcome, nil, true},
+		{"a part", "key.idp.c", bus.ErrUnreachable, kids{"a", "b"}, true},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			p := newProvider(t)
+			failing := p.join(func(s registry.Store) registry.Store {
+				return &faultyStore{Store: s, fault: func(_ bus.Bucket, name string) (bool, error) {
+					if name == r.at {
+						return false, r.fault
+					}
+					return true, nil
+				}}
+			})
+			_, err := failing.SyncKeys(t.Context(), alice, "idp", idpKeys, []registry.ProviderKey{p.key("a", 1), p.key("b", 1), p.key("c", 1)})
+			wantError(t, err, r.fault)
+			var part *registry.UnfinishedSync
+			if errors.As(err, &part) != r.part || part != nil && !slices.Equal(part.Did.Added, r.added) {
+				t.Errorf("the part is %+v", part)
+			}
+		})
+	}
+}
+
+func TestNewKeysAreThoseThatWouldBeWritten(t *testing.T) {
+	p := newProvider(t)
+	p.sync("same", "other", "gone", "dead")
+	p.sync("same", "other", "dead")
+	must(p.RevokeKey(t.Context(), alice, "idp", "dead", "leaked"))(t)
+	must(p.AddKey(t.Context(), alice, "idp", registry.KeySpec{KeyID: "hand", Public: newPublic(t)}))(t)
+	for kid, want := range map[events.KeyID]int{"same": 0, "other": 1, "gone": 1, "never": 1, "dead": 0, "hand": 0} {
+		key := p.key(kid, 2)
+		if kid == "same" {
+			key = p.key(kid, 1)
+		}
+		if n := registry.NewKeys(p.set(), "idp", []registry.ProviderKey{key}); n != want {
+			t.Errorf("%s counts %d, want %d", kid, n, want)
+		}
+	}
 }
 
 // What is not published any more is removed only if it still is a fetched key when that is written.

@@ -20,7 +20,7 @@
 // # What a provider can do
 //
 // An issuer is believed only what it says of itself: its keys count under its own name, in tokens with its own iss. It can have at most 50
-// keys at a time, and 100 new ones a day. It is asked by a [Fetcher], which can be sent to public addresses only, does not follow
+// keys at a time, and 100 new ones a day, be it under kids that were there before; which node works makes no difference. It is asked by a [Fetcher], which can be sent to public addresses only, does not follow
 // redirects and knows no proxy (HTTP_PROXY and the like are not read), and which reads at most 1 MiB in at most 10 s.
 //
 // # Where it is told

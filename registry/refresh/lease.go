@@ -134,6 +134,8 @@ type State struct {
 	Error   string `json:"error,omitempty"`   // why, if nothing has succeeded since
 	Next    int64  `json:"next,omitempty"`    // when it is done again, unless somebody asks for it before
 	Keys    int    `json:"keys,omitempty"`    // how many were published last
+	// Spent is until when keys that were registered count against the 100 new ones a day, which one node leaves to the next one.
+	Spent int64 `json:"spent_until,omitempty"`
 }
 
 // StateRecord is the name in USAGE of an issuer's [State].

@@ -19,15 +19,15 @@ type provider struct {
 	running  bool
 	etag     string // of last
 	last     *JWKS  // the last good set
-	newKeys  limiter
+	budget   budget
 	status   IssuerStatus
 }
 
 func newProvider(e *events.IssuerEntry, now time.Time) *provider {
 	return &provider{
 		schedule: newSchedule(now), name: e.Name, uri: e.Record.JWKSURI, revision: e.Revision,
-		newKeys: limiter{every: newKeysPer / maxNewKeys, burst: maxNewKeys},
-		status:  IssuerStatus{Issuer: e.Name, JWKSURI: e.Record.JWKSURI, Next: now},
+		budget: newBudget(),
+		status: IssuerStatus{Issuer: e.Name, JWKSURI: e.Record.JWKSURI, Next: now},
 	}
 }
 
@@ -38,7 +38,7 @@ type job struct {
 	etag     string
 	last     *JWKS
 	asked    map[events.KeyID]bool
-	room     int // for new keys
+	budget   budget // comes back with the result
 	status   IssuerStatus
 }
 
@@ -58,8 +58,11 @@ type result struct {
 func (w *worker) refresh(ctx context.Context, j job) result {
 	w.counters.fetches.Add(1)
 	res := result{job: j}
-	if res.doc, res.err = w.fetch(ctx, j.uri, j.etag); res.err == nil {
-		res.set, res.err = w.read(&j, res.doc)
+	if res.err = res.budget.load(ctx, w.cfg.Store, j.status.Issuer); res.err == nil {
+		res.doc, res.err = w.fetch(ctx, j.uri, j.etag)
+	}
+	if res.err == nil {
+		res.set, res.err = w.read(&res.job, res.doc)
 	}
 	if res.err == nil {
 		publish, cancel := context.WithTimeout(ctx, publishTimeout)
@@ -67,6 +70,7 @@ func (w *worker) refresh(ctx context.Context, j job) result {
 		cancel()
 	}
 	res.when = time.Now()
+	res.budget.spend(res.when, res.did, res.err)
 	return res
 }
 
@@ -84,15 +88,9 @@ func (w *worker) read(j *job, doc document) (*JWKS, error) {
 	if set == nil {
 		return nil, errors.New("the provider says that nothing has changed, and there was nothing before")
 	}
-	fresh := 0
-	known := w.cfg.Keys.Keys()
-	for _, key := range set.Keys {
-		if k := known.Key(j.status.Issuer, key.KeyID); k == nil || k.Record == nil {
-			fresh++
-		}
-	}
-	if fresh > j.room {
-		return nil, fmt.Errorf("keys at %s: %d new ones, and of an issuer at most %d in %s are registered", j.uri, fresh, maxNewKeys, newKeysPer)
+	if n := registry.NewKeys(w.cfg.Keys.Keys(), j.status.Issuer, set.Keys); n > j.budget.room(time.Now()) {
+		return nil, fmt.Errorf("keys at %s: %d new ones, or other ones under known kids, and of an issuer at most %d in %s are registered",
+			j.uri, n, maxNewKeys, newKeysPer)
 	}
 	return set, nil
 }
@@ -105,6 +103,7 @@ func (w *worker) finished(ctx context.Context, res result) {
 		w.running--
 		return
 	}
+	p.budget = res.budget
 	if res.err != nil {
 		w.counters.failures.Add(1)
 		p.failure(now)
@@ -116,6 +115,7 @@ func (w *worker) finished(ctx context.Context, res result) {
 	}
 	w.setStatus(p.status)
 	state := p.status.state()
+	state.Spent = p.budget.spentUntil(now)
 	w.fetching.Go(func() {
 		saving, cancel := context.WithTimeout(ctx, stateTimeout)
 		defer cancel()
@@ -139,7 +139,6 @@ func (s *IssuerStatus) state() State {
 
 func (w *worker) succeeded(p *provider, res *result) {
 	p.etag, p.last = res.doc.etag, res.set
-	p.newKeys.take(res.when, len(res.did.Added))
 	p.schedule.succeeded(res.when, res.asked, func(kid events.KeyID) bool {
 		for _, key := range res.set.Keys {
 			if key.KeyID == kid {

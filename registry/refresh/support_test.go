@@ -35,10 +35,10 @@ func (m memory) Update(ctx context.Context, bucket bus.Bucket, name, caller stri
 		return 0, err
 	}
 	d, err := decide(e)
-	if err != nil {
-		return 0, err
+	if err != nil || d.Value == nil && !d.Delete {
+		return e.Revision, err
 	}
-	return m.Put(ctx, bus.Put{Bucket: bucket, Name: name, Value: d.Value, Replaces: e.Revision, Caller: caller})
+	return m.Put(ctx, bus.Put{Bucket: bucket, Name: name, Value: d.Value, Delete: d.Delete, Replaces: e.Revision, Caller: caller})
 }
 
 // world is one or more refreshers over a bucket in memory, with providers that are functions.
@@ -121,6 +121,18 @@ func (w *world) refresher(by string) *Refresher {
 		w.mu.Unlock()
 		return answer()
 	}
+	return r
+}
+
+// registered is refresher with the real registry in place of w, so that what it writes is in w.keys.
+func (w *world) registered(by string) *Refresher {
+	w.t.Helper()
+	r := w.refresher(by)
+	real, err := registry.New(registry.Config{Store: memory{w.keys}, Keys: w.set})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.cfg.Registry = real
 	return r
 }
 

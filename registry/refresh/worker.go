@@ -107,8 +107,11 @@ func (w *worker) look(name events.Name) {
 		delete(w.providers, name)
 		w.dropStatus(name)
 	case wanted && (p == nil || p.uri != e.Record.JWKSURI):
-		p = newProvider(e, time.Now())
-		w.providers[name] = p
+		next := newProvider(e, time.Now())
+		if p != nil {
+			next.budget = p.budget // it is the issuer's, wherever its keys are
+		}
+		w.providers[name], p = next, next
 		w.setStatus(p.status)
 	case wanted && p.revision != e.Revision:
 		p.revision, p.forced = e.Revision, true // whoever changes a record wants to see what comes of it
@@ -148,7 +151,7 @@ func (w *worker) start(ctx context.Context) time.Duration {
 		}
 		p.running = true
 		w.running++
-		job := job{provider: p, uri: p.uri, etag: p.etag, last: p.last, asked: asked, room: p.newKeys.room(now), status: p.status}
+		job := job{provider: p, uri: p.uri, etag: p.etag, last: p.last, asked: asked, budget: p.budget, status: p.status}
 		w.fetching.Go(func() { w.deliver(ctx, w.refresh(ctx, job)) })
 	}
 	return wait
