@@ -78,8 +78,8 @@
 //	exp      time after nbf: not trusted from then on
 //	revoked  {"revoked_at":time,"reason":text of up to 256 bytes}, both optional: revoked as long as the record says so
 //
-// The record of a key that the registry has fetched has a member jwks_uri, which says where. It means nothing here. The registry
-// removes such a key when its issuer does not publish it any more, and no other.
+// The record of a key that the registry has fetched has a member jwks_uri, which says where, and jwks_exp if its exp is what the issuer says
+// of it: the same time. They mean nothing here. The registry removes such a key when its issuer does not publish it any more, and no other.
 //
 // Refused: symmetric keys and every private member, with an alarm ("a private key was put in a public bucket"); Ed25519 points of
 // small order, in a non-canonical encoding or not on the curve; P-256 points not on the curve; RSA moduli of the generator of

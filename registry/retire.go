@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -71,7 +72,7 @@ func (r *Registry) RetireKey(ctx context.Context, caller Caller, name events.Nam
 }
 
 // endKey sets the exp of a key to what choose says of its record as it is when it is written, and its state as of set. It writes
-// nothing, and reports false, when that is the exp already.
+// nothing, and reports false, when that is the exp already, and not only because the key's external issuer says so now.
 func (r *Registry) endKey(ctx context.Context, caller Caller, set *events.Set, name events.Name, kid events.KeyID, choose func(*events.Key, events.KeyState) (int64, error)) (ended *events.KeyEntry, changed bool, err error) {
 	if _, err := events.ParseKeyID(string(kid)); err != nil {
 		return nil, false, &refusal{ErrInvalid, err}
@@ -88,10 +89,13 @@ func (r *Registry) endKey(ctx context.Context, caller Caller, set *events.Set, n
 		next := *record
 		ended.Record, ended.Modified = &next, e.Time.Unix()
 		end, err := choose(record, ended.State(r.now()))
-		changed = end != record.Expires
+		_, published := record.Extra[endMember]
+		changed = end != record.Expires || published
 		if err != nil || !changed {
 			return bus.Decision{}, err
 		}
+		next.Extra = maps.Clone(record.Extra)
+		delete(next.Extra, endMember)
 		next.Expires, ended.Modified = end, r.now().Unix()
 		value, err := next.Encode(kid)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"encoding/json"
 	"errors"
+	"maps"
+	"strconv"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
@@ -16,12 +18,13 @@ type ProviderKey struct {
 	KeyID     events.KeyID
 	Algorithm events.Algorithm
 	Public    crypto.PublicKey
+	Expires   int64 // what its owner says: exp, NumericDate. Zero: none
 }
 
 // KeySync is what [Registry.SyncKeys] did. All that is in none of the lists was as it should be.
 type KeySync struct {
 	Added   []events.KeyID
-	Changed []events.KeyID // another public key or algorithm under a kid that the issuer had already
+	Changed []events.KeyID // another public key, algorithm or exp under a kid that the issuer had already
 	Removed []events.KeyID
 	// Kept are kids under which an operator has registered another key than the issuer publishes: the operator's stays.
 	Kept []events.KeyID
@@ -40,12 +43,16 @@ func (e *UnfinishedSync) Unwrap() error { return e.Err }
 // the keys that came by themselves, and go by themselves, from those that an operator registered.
 const originMember = "jwks_uri"
 
+// endMember is a member of such a record, too: its exp, when that is the one that the issuer says, and no end that an operator has set.
+const endMember = "jwks_exp"
+
 // SyncKeys makes the keys of an external issuer those that it publishes at source, which must be the jwks_uri of its record:
 //
-//   - a kid that is new is registered, and one with another public key than before is written anew;
+//   - a kid that is new is registered, and one with another public key or exp than before is written anew. Since the exp is in the record,
+//     the key ends at it whatever becomes of the provider; one that has passed is as not published;
 //   - a kid that was fetched and is not there any more is removed. It is not trusted from then on, and is again when it comes back;
 //   - what operators have decided stays: a revoked key stays dead, an end stays, keys that they registered are not touched. A fetched key
-//     with an end of its own is ended and not removed, else it would come back without the end.
+//     with an end that they set is ended and not removed, else it would come back without the end.
 //
 // New keys are written before old ones are removed. It may be repeated, and run at several places: each write is a compare-and-set.
 // The errors are [ErrInvalid], also for a set without keys, which would remove all; [ErrNotFound] and [ErrDisabled].
@@ -90,7 +97,7 @@ func NewKeys(set *events.Set, name events.Name, keys []ProviderKey) int {
 		case known == nil:
 			n++
 		case known.RevokedBy != 0:
-		case known.Record == nil, origin(known.Record) != "" && !sameKey(known.Record, key):
+		case known.Record == nil, origin(known.Record) != "" && !isSame(known.Record, key):
 			n++
 		}
 	}
@@ -136,6 +143,9 @@ type keySync struct {
 func (s *keySync) run(ctx context.Context, keys []ProviderKey) error {
 	published := map[events.KeyID]bool{}
 	for _, key := range keys {
+		if key.Expires != 0 && key.Expires <= s.r.now().Unix() { // the set may be older than that
+			continue
+		}
 		published[key.KeyID] = true
 		known := s.set.Key(s.name, key.KeyID)
 		if known != nil && (known.RevokedBy != 0 || s.isAsPublished(known.Record, key)) {
@@ -166,13 +176,35 @@ func origin(record *events.Key) string {
 }
 
 func (s *keySync) isAsPublished(record *events.Key, key ProviderKey) bool {
+	if record == nil || !sameKey(record, key) {
+		return false
+	}
 	from := origin(record)
-	return record != nil && (from == "" || from == s.source) && sameKey(record, key)
+	return from == "" || from == s.source && record.Expires == endOf(record, key)
+}
+
+// isSame reports whether a key that was fetched is still published as it was.
+func isSame(record *events.Key, key ProviderKey) bool {
+	return sameKey(record, key) && record.Expires == endOf(record, key)
 }
 
 func sameKey(record *events.Key, key ProviderKey) bool {
 	public, ok := record.Public.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(key.Public) && record.Algorithm == key.Algorithm
+}
+
+// isEndedByHand reports whether the end of a key is an operator's. It need not be another one than its issuer's: see endKey.
+func isEndedByHand(record *events.Key) bool {
+	published, err := strictjson.Int(record.Extra[endMember])
+	return record.Expires != 0 && (err != nil || record.Expires != published)
+}
+
+// endOf is the exp of a key's record when it is published as key.
+func endOf(record *events.Key, key ProviderKey) int64 {
+	if isEndedByHand(record) {
+		return record.Expires
+	}
+	return key.Expires
 }
 
 // isOver reports whether a record says that its key is dead: it is left to say so.
@@ -197,30 +229,43 @@ func (s *keySync) put(ctx context.Context, key ProviderKey) error {
 			return bus.Decision{}, nil
 		default:
 			next = *record
-			if !sameKey(record, key) {
+			if !isSame(record, key) { // else only the place has changed
 				done = &s.did.Changed
 			}
 		}
-		from, err := json.Marshal(s.source)
-		if err != nil {
+		if err := s.publish(&next, key); err != nil {
 			return bus.Decision{}, err
 		}
-		if done != nil { // else only the place has changed
-			next.Algorithm, next.Public, next.IssuedAt = key.Algorithm, key.Public, s.r.now().Unix()
-		}
-		extra := events.Extra{originMember: from}
-		for member, value := range next.Extra {
-			if member != originMember {
-				extra[member] = value
-			}
-		}
-		next.Extra = extra
 		return encodeKey(s.name, key.KeyID, &next)
 	})
 	if err == nil && done != nil {
 		*done = append(*done, key.KeyID)
 	}
 	return err
+}
+
+// publish makes a record, which may be empty, say what key says.
+func (s *keySync) publish(record *events.Key, key ProviderKey) error {
+	from, err := json.Marshal(s.source)
+	if err != nil {
+		return err
+	}
+	if record.Public == nil || !sameKey(record, key) {
+		record.Algorithm, record.Public, record.IssuedAt = key.Algorithm, key.Public, s.r.now().Unix()
+	}
+	extra := maps.Clone(record.Extra)
+	if extra == nil {
+		extra = events.Extra{}
+	}
+	extra[originMember] = from
+	delete(extra, endMember)
+	if !isEndedByHand(record) {
+		if record.Expires = key.Expires; key.Expires != 0 {
+			extra[endMember] = strconv.AppendInt(nil, key.Expires, 10)
+		}
+	}
+	record.Extra = extra
+	return nil
 }
 
 // remove makes an end of a key that was fetched and is not published any more.
@@ -232,7 +277,7 @@ func (s *keySync) remove(ctx context.Context, kid events.KeyID) error {
 			return bus.Decision{}, nil
 		}
 		now := s.r.now().Unix()
-		if record.Expires == 0 || record.NotBefore >= now {
+		if !isEndedByHand(record) || record.NotBefore >= now {
 			return bus.Decision{Delete: true}, nil
 		}
 		next := *record

@@ -11,17 +11,18 @@
 //
 // # What is taken
 //
-// [ReadJWKS] says what of a set is used; what a provider withdraws is not trusted from then on. All of it goes through
-// [registry.Registry.SyncKeys]: what an operator has registered, ended or revoked stays so. When a fetch fails in any way (no answer,
-// another status than 200, no JSON, no usable key) the last good keys stay, and it is tried again after up to 30 s, then twice as long each
-// time up to 10 min. So a provider that is gone for a day takes no token down. One whose keys must not be trusted any more
-// is disabled, or its keys are revoked.
+// [ReadJWKS] says what of a set is used; what a provider withdraws is not trusted from then on, and a key's own exp is that of
+// its record. All of it goes through [registry.Registry.SyncKeys]: what an operator has registered, ended or revoked stays so. When a fetch
+// fails in any way (no answer, another status than 200, no JSON, no usable key) the last good keys stay until their own exp, if they have
+// one, and it is tried again after up to 30 s, then twice as long each time up to 10 min. So a provider that is gone for a day takes no token
+// down. One whose keys must not be trusted any more is disabled, or its keys are revoked.
 //
 // # What a provider can do
 //
 // An issuer is believed only what it says of itself: its keys count under its own name, in tokens with its own iss. It can have at most 50
-// keys at a time, and 100 new ones a day, be it under kids that were there before; which node works makes no difference. It is asked by a [Fetcher], which can be sent to public addresses only, does not follow
-// redirects and knows no proxy (HTTP_PROXY and the like are not read), and which reads at most 1 MiB in at most 10 s.
+// keys at a time, and 100 new ones a day, be it under kids that were there before, or with another exp only; which node works makes no
+// difference. It is asked by a [Fetcher], which can be sent to public addresses only, does not follow redirects and knows no proxy
+// (HTTP_PROXY and the like are not read), and which reads at most 1 MiB in at most 10 s.
 //
 // # Where it is told
 //

@@ -130,8 +130,11 @@ func readJWK(raw []byte, now time.Time) (key registry.ProviderKey, err error) {
 	if obj.Get("revoked") != nil {
 		return key, errors.New("its owner says that it is revoked")
 	}
-	if exp, err := strictjson.Int(obj.Get("exp")); err == nil && exp <= now.Unix() {
-		return key, errors.New("its owner says that it has expired")
+	if exp, err := strictjson.Int(obj.Get("exp")); err == nil {
+		if exp <= now.Unix() {
+			return key, errors.New("its owner says that it has expired")
+		}
+		key.Expires = exp
 	}
 	record, err := events.ParseKey(key.KeyID, essence(&obj))
 	if err != nil {

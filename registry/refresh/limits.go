@@ -16,7 +16,7 @@ const (
 	maxETag = 256
 	// fetchTimeout is what one document may take in all: name, connection, TLS and body.
 	fetchTimeout = 10 * time.Second
-	// maxNewKeys is how many keys of an issuer are registered, or replaced under their kid, within a day: each is a write that goes to
+	// maxNewKeys is how many keys of an issuer are registered, or changed under their kid, within a day: each is a write that goes to
 	// every verifier, and stays in the bucket for ever, if only as a marker.
 	maxNewKeys = 100
 	newKeysPer = 24 * time.Hour
