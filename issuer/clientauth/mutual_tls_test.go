@@ -7,7 +7,10 @@ import (
 	"encoding/base64"
 	"net"
 	"net/url"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,6 +269,37 @@ func TestI14_AuthoritiesAreThoseOfNow(t *testing.T) {
 		w.roots = roots
 		client, err := w.show("orders", cert)
 		refused(t, client, err, InvalidClient)
+	}
+}
+
+// What is accepted by the system for the web is none of ours. The system's authorities are one set for a whole process, so one of
+// a child's own has a test authority among them.
+func TestI14_NoAuthorityDoesNotMeanThoseOfTheSystem(t *testing.T) {
+	const child = "KEYHERALD_TEST_SYSTEM_ROOTS"
+	if os.Getenv(child) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), child+"=1", "GODEBUG=x509usefallbackroots=1") // on every system, whatever authorities it has
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	w, ca := byDNS(t)
+	x509.SetFallbackRoots(ca.pool())
+	cert := ca.issue(ordersTemplate())
+	if _, err := cert.Verify(x509.VerifyOptions{KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		t.Fatalf("the system does not accept the certificate: %v", err)
+	}
+	for name, roots := range map[string]*x509.CertPool{"nil": nil, "empty": x509.NewCertPool()} {
+		w.roots = roots
+		client, err := w.show("orders", cert)
+		if e := refused(t, client, err, InvalidClient); e.Reason != "certificate of an unknown authority" {
+			t.Errorf("%s: reason %q", name, e.Reason)
+		}
+	}
+	w.roots = ca.pool()
+	if _, err := w.show("orders", cert); err != nil {
+		t.Errorf("as an authority of ours: %v", err)
 	}
 }
 
