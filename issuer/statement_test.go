@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
@@ -76,4 +77,57 @@ func TestAStatementIsKnownAtEveryNodeAndNowhereElse(t *testing.T) {
 			t.Errorf("a node without a key: %v", err)
 		}
 	})
+}
+
+// What a thief has signed with a key of the platform ends with the key, however long it says that it is good.
+func TestAStatementEndsWithTheKeyThatSignedIt(t *testing.T) {
+	record := func(kid events.KeyID) string { return events.KeyRecord(events.Platform, kid).String() }
+	for name, end := range map[string]func(f *fixture, kid events.KeyID, key events.Key){
+		"revoked for ever": func(f *fixture, kid events.KeyID, _ events.Key) {
+			f.bucket.put(events.RevokedRecord(events.Platform, kid).String(), `{"reason":"leaked"}`)
+		},
+		"revoked in its record": func(f *fixture, kid events.KeyID, key events.Key) {
+			key.Revoked = &events.KeyRevocation{RevokedAt: time.Now().Unix()}
+			f.bucket.put(record(kid), encodeKey(f.t, kid, key))
+		},
+		"expired": func(f *fixture, kid events.KeyID, key events.Key) {
+			key.Expires = time.Now().Add(time.Second).Unix()
+			f.bucket.put(record(kid), encodeKey(f.t, kid, key))
+			time.Sleep(time.Second) // of the bubble's clock
+		},
+		"not valid yet": func(f *fixture, kid events.KeyID, key events.Key) {
+			key.NotBefore = time.Now().Add(time.Second).Unix()
+			f.bucket.put(record(kid), encodeKey(f.t, kid, key))
+		},
+		"removed": func(f *fixture, kid events.KeyID, _ events.Key) { f.bucket.del(record(kid)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := startReady(t)
+				defer f.stop()
+				kid := f.kid()
+				text, err := f.node.Sign(Statement{Type: "cursor+jwt", Subject: "orders", Value: "x", Expires: time.Now().Add(10 * time.Minute)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				other, err := New(f.node.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				nodes := map[string]*Node{"the node": f.node, "another node": other}
+				for who, node := range nodes {
+					if _, err := node.Open("cursor+jwt", text); err != nil {
+						t.Fatalf("%s, before: %v", who, err)
+					}
+				}
+				record := f.bucket.Keys().Key(events.Platform, kid).Record
+				end(f, kid, events.Key{Public: record.Public, Expires: record.Expires})
+				for who, node := range nodes {
+					if got, err := node.Open("cursor+jwt", text); !errors.Is(err, ErrStatement) || got != (Statement{}) {
+						t.Errorf("%s: %+v, %v", who, got, err)
+					}
+				}
+			})
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,9 +23,9 @@ type parties struct {
 	keys map[events.Name]events.APIKey
 }
 
-func startParties(t *testing.T) *parties {
+func startParties(t *testing.T, modify ...func(*Config)) *parties {
 	t.Helper()
-	f := startReady(t)
+	f := startReady(t, modify...)
 	p := &parties{f, map[events.Name]events.APIKey{"orders": f.apiKey}}
 	for name, resource := range map[events.Name]string{"billing": `["https://billing"]`, "ledger": `["https://ledger"]`, "stranger": `["https://elsewhere"]`} {
 		f.bucket.put("issuer."+string(name), `{"type":"client","status":"active","aud":["https://x"],"resource":`+resource+`}`)
@@ -298,6 +299,50 @@ func TestI18_ATokenThatIsNotGoodYetCanBeRevoked(t *testing.T) {
 		p.bucket.put("issuer.orders", ordersJSON)
 		if p.verifies(token) {
 			t.Error("it is accepted when the record is wide again")
+		}
+	})
+}
+
+// An assertion is good once: it must not be lost at a node that then has no answer.
+func TestI17_I18_ANodeThatCannotAnswerDoesNotUseAnAssertionUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var behind atomic.Bool // CLIENTS
+		p := startParties(t, func(c *Config) {
+			c.Clients.(*clientRecords).confirmed = func() time.Time {
+				if behind.Load() {
+					return time.Now().Add(-2 * time.Hour)
+				}
+				return time.Now()
+			}
+		})
+		keysConfirmed := func(at time.Time) {
+			p.bucket.mu.Lock()
+			defer p.bucket.mu.Unlock()
+			p.bucket.confirmed = at
+		}
+		token := p.online()
+		for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
+			assertion, err := p.minter().Assertion("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask := func(when string, want int, params ...string) {
+				t.Helper()
+				r := withAssertion(assertion, params...)
+				r.URL.Path = path
+				if w := p.do(r); w.Code != want {
+					t.Errorf("%s, %s: status %d, want %d: %s", path, when, w.Code, want, w.Body)
+				}
+			}
+			keysConfirmed(time.Now().Add(-2 * time.Hour))
+			ask("with keys of two hours ago", 503, "token", token)
+			keysConfirmed(time.Time{})
+			behind.Store(true)
+			ask("with credentials of two hours ago", 503, "token", token)
+			behind.Store(false)
+			ask("without a token", 400)
+			ask("when it knows", 200, "token", token)
+			ask("a second time", 401, "token", token)
 		}
 	})
 }
