@@ -102,3 +102,21 @@ func TestC_CursorsAreOpaqueAndAuthenticated(t *testing.T) {
 	w.call("reader", "GET", "/v1/clients?limit=1&cursor="+cursor, "").problem(503, "unavailable")
 	w.call("reader", "GET", "/v1/clients?limit=1", "").problem(503, "unavailable")
 }
+
+// Whoever makes cursors parses and verifies what came: not of any size.
+func TestC_ACursorThatIsTooLongIsNotLookedAt(t *testing.T) {
+	w := newWorld(t)
+	w.client("b", "")
+	longest, longer := strings.Repeat("A", 2<<10), strings.Repeat("A", 2<<10+1)
+	for _, cursor := range []string{longest, longer} {
+		w.cursors.made["sc_admin"+cursor] = "a"
+	}
+	get := func(cursor string) *response { return w.call("reader", "GET", "/v1/clients?cursor="+cursor, "") }
+	if got := ids(get(longest).json(200)); !slices.Contains(got, "b") {
+		t.Errorf("the page has %v", got)
+	}
+	get(longer).problem(400, "invalid-cursor")
+	w.cursors.err = admin.ErrUndecided
+	get(longest).problem(503, "unavailable")
+	get(longer).problem(400, "invalid-cursor")
+}
