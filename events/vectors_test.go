@@ -16,7 +16,7 @@ import (
 	"github.com/c2sp/wycheproof"
 )
 
-// Published vectors that are accepted there and not here: symmetric keys are refused by decision (DESIGN §3.2), because
+// Published vectors that are accepted there and not here: symmetric keys are refused, as the package comment says, because
 // everybody who verifies with one can sign with it.
 var wycheproofExceptions = map[int]string{
 	2:  "HS256 with two keys",

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,12 +160,29 @@ func TestI22_ThereIsNoGrantOfAUser(t *testing.T) {
 				t.Errorf("%s: status %d, error %s", grant, a.status, a.Error)
 			}
 		}
-		f.granted(f.withKey("username", "a", "password", "b")) // parameters of others are ignored (RFC 6749 §3.2)
-		f.granted(withGrant(f.signed(nil)))
 		for _, path := range []string{"/oauth/authorize", "/authorize"} {
 			if w := f.get(path + "?response_type=token&client_id=orders"); w.Code != http.StatusNotFound {
 				t.Errorf("%s: status %d", path, w.Code)
 			}
+		}
+	})
+}
+
+func TestI22_TheTwoGrantsOfMachinesAreThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startReady(t)
+		others := []string{"username", "a", "password", "b", "response_type", "token", "code", "c"} // are ignored (RFC 6749 §3.2)
+		for name, r := range map[string]*http.Request{"client_credentials": f.withKey(others...), "jwt-bearer": withGrant(f.signed(nil), others...)} {
+			if c := f.granted(r).Claims; c.Subject != "orders" || c.ClientID != "orders" {
+				t.Errorf("%s: claims %+v", name, c)
+			}
+		}
+		var m metadata
+		if err := json.Unmarshal(f.get("/.well-known/oauth-authorization-server").Body.Bytes(), &m); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(m.GrantTypes, []string{"client_credentials", grantJWTBearer}) {
+			t.Errorf("the metadata say %v", m.GrantTypes)
 		}
 	})
 }

@@ -39,6 +39,27 @@ func TestI3_TheAnswerIsNotStoredAndHasNoRefreshToken(t *testing.T) {
 	})
 }
 
+func TestI3_TheAnswerHasATokenAndHowLongItIsGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startReady(t)
+		for name, r := range map[string]*http.Request{
+			"client_credentials": f.withKey("scope", "billing:read"), "jwt-bearer": withGrant(f.signed(nil), "scope", "billing:read"),
+		} {
+			a := f.token(r)
+			if a.status != http.StatusOK || a.TokenType != "Bearer" || a.Scope != "billing:read" || a.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: %+v", name, a)
+			}
+			token, err := verify(f.bucket.Keys(), a.AccessToken)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if c := token.Claims; a.ExpiresIn != 900 || c.Expiry-time.Now().Unix() != a.ExpiresIn || c.Scope != a.Scope {
+				t.Errorf("%s: expires_in %d, scope %s, of a token with %+v", name, a.ExpiresIn, a.Scope, c)
+			}
+		}
+	})
+}
+
 func TestI4_OnlyAFailedProofIs401AndItNamesTheSchemeIfAHeaderWasUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := startReady(t)

@@ -88,13 +88,26 @@ func TestI11_ClientNamesThatLookLikeSomethingElseAreRefused(t *testing.T) {
 		_, err := w.CreateClient(t.Context(), alice, name, registry.ClientSpec{})
 		wantError(t, err, registry.ErrInvalid, "A-Z a-z 0-9 _ -")
 	}
-	for _, name := range []events.Name{"users", "account", "platform2", "sc_x", "user", "v1"} {
-		if _, err := w.CreateClient(t.Context(), alice, name, registry.ClientSpec{}); err != nil {
-			t.Errorf("%s is a fine name, but: %v", name, err)
+	if n, _ := w.set().Len(); n != 1 {
+		t.Errorf("there are %d issuers, want the platform alone", n)
+	}
+}
+
+func TestI11_OrdinaryNamesAreAccepted(t *testing.T) {
+	w := newWorld(t)
+	names := []events.Name{"orders", "Orders-2", "a", "users", "account", "platform2", "sc_x", "user", "v1", events.Name(strings.Repeat("a", 64)), ""}
+	for _, name := range names {
+		entry, err := w.CreateClient(t.Context(), alice, name, registry.ClientSpec{})
+		if err != nil {
+			t.Errorf("%q is a fine name, but: %v", name, err)
+			continue
+		}
+		if got := w.set().Issuer(entry.Name); got == nil || name != "" && entry.Name != name {
+			t.Errorf("%q became %s, %+v", name, entry.Name, got)
 		}
 	}
-	if n, _ := w.set().Len(); n != 7 {
-		t.Errorf("there are %d issuers, want the platform and the six fine ones", n)
+	if n, _ := w.set().Len(); n != 1+len(names) {
+		t.Errorf("there are %d issuers, want the platform and %d clients", n, len(names))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/keyherald/keyherald/registry"
 )
 
-// The table of AUTHRESS's REST surface, with what an SDK sends, from the first call to the last.
+// Every call of the REST API of Authress that this API has, with what their SDKs send, from the first call to the last.
 func TestTheRESTCallsOfAuthressAnswerAsTheirTableSays(t *testing.T) {
 	w := newWorld(t)
 	before := time.Now().Add(-time.Second)
@@ -191,8 +191,18 @@ func TestI11_AClientIdThatLooksLikeSomethingElseIsRefused(t *testing.T) {
 	for _, id := range []string{"platform", "user_1", "usr-1", "acc-abcdefghij", "12345", "3f2b8c1e-0d4a-4b6e-9c77-5a1f0e2d3c4b", "khs_x", "a.b", "a/b", "ä"} {
 		w.call("admin", "POST", "/v1/clients", `{"clientId":"`+id+`"}`).problem(400, "invalid-request")
 	}
-	w.call("admin", "POST", "/v1/clients", `{"clientId":"stock"}`).json(201)
+	w.client("stock", "")
 	w.call("admin", "PUT", "/v1/clients/stock", `{"clientId":"other"}`).problem(400, "invalid-request", "does not change")
+}
+
+func TestI11_AnOrdinaryClientIdIsAccepted(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"stock", "Stock-2", "users", "sc_x"} {
+		if c := w.call("admin", "POST", "/v1/clients", `{"clientId":"`+id+`"}`).json(201); c["clientId"] != id {
+			t.Errorf("%s became %v", id, c["clientId"])
+		}
+		w.call("admin", "PUT", "/v1/clients/"+id, `{"clientId":"`+id+`"}`).json(200)
+	}
 }
 
 // I13: an API key is shown once, kept as a hash, and dead when it was revoked.
