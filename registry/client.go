@@ -203,7 +203,8 @@ func (r *Registry) UpdateClient(ctx context.Context, caller Caller, name events.
 			return err
 		}
 		if _, err = r.updateProfile(ctx, caller, name, u.Profile); err != nil {
-			return fmt.Errorf("client %s is changed, its name, options and tags may not be: do it again: %w", name, err)
+			// Half of it is done, whatever became of the other half.
+			return fmt.Errorf("client %s is changed, its name, options and tags may not be: do it again: %w: %w", name, bus.ErrUnknownOutcome, err)
 		}
 		return nil
 	})
