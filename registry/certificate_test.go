@@ -234,6 +234,7 @@ func TestParseCertificate(t *testing.T) {
 	cert, key := certificate(t, time.Now())
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 	der, _ := pem.Decode(key)
+	space := must(x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed([]byte("a seed that ends with a newline\n"))))(t)
 	for name, data := range map[string][]byte{"PEM": text, "PEM with a text before it": append([]byte("Certificate:\n    Data:\n"), text...)} {
 		got, err := registry.ParseCertificate(data)
 		if err != nil || digest(got) != digest(cert) {
@@ -249,6 +250,7 @@ func TestParseCertificate(t *testing.T) {
 		"a private key behind the certificate": {slices.Concat(text, key), registry.ErrPrivateKey, "make a new pair"},
 		"a private key before the certificate": {slices.Concat(key, text), registry.ErrPrivateKey, "private key"},
 		"a private key as DER":                 {der.Bytes, registry.ErrPrivateKey, "private key"},
+		"one that ends like a line":            {space, registry.ErrPrivateKey, "private key"},
 		"two certificates":                     {slices.Concat(text, text), registry.ErrInvalid, "without a chain"},
 		"DER":                                  {cert.Raw, registry.ErrInvalid, "openssl x509 -inform der"},
 		"nothing":                              {nil, registry.ErrInvalid, "no PEM block"},

@@ -13,11 +13,11 @@ import (
 // ParseCertificate reads one certificate, as PEM. The errors are [ErrInvalid] and, for anything that has a private key,
 // [ErrPrivateKey].
 func ParseCertificate(data []byte) (*x509.Certificate, error) {
-	data = bytes.TrimSpace(data)
-	if bytes.Contains(data, []byte("PRIVATE KEY-----")) || isPrivateDER(data) {
+	trimmed := bytes.TrimSpace(data)
+	if bytes.Contains(data, []byte("PRIVATE KEY-----")) || isPrivateDER(data) || isPrivateDER(trimmed) { // the last byte of a key may look like a space
 		return nil, errPrivateKey
 	}
-	cert, err := parseCertificate(data)
+	cert, err := parseCertificate(trimmed)
 	if err != nil {
 		return nil, refuse(ErrInvalid, "read certificate: %w", err)
 	}
