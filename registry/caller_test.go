@@ -76,7 +76,8 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 			return last(r.UpdateIssuer(ctx, by, "github", registry.IssuerUpdate{JWKSURI: &githubKeys}))
 		},
 		func(ctx context.Context, by registry.Caller) error {
-			return last(r.SyncKeys(ctx, by, "github", githubKeys, []registry.ProviderKey{{KeyID: "g1", Algorithm: events.EdDSA, Public: public}}))
+			keys := []registry.ProviderKey{{KeyID: "g1", Algorithm: events.EdDSA, Public: public}}
+			return last(r.SyncKeys(ctx, by, "github", registry.Published{Source: githubKeys, Keys: keys}))
 		},
 		func(ctx context.Context, by registry.Caller) error { return last(r.DisableIssuer(ctx, by, "github")) },
 		func(ctx context.Context, by registry.Caller) error { return last(r.EnableIssuer(ctx, by, "github")) },

@@ -21,6 +21,15 @@ type ProviderKey struct {
 	Expires   int64 // what its owner says: exp, NumericDate. Zero: none
 }
 
+// Published is what an external issuer publishes.
+type Published struct {
+	Source string // where it was fetched
+	Keys   []ProviderKey
+	// Current is called right before each write. It returns an error if somebody else may have fetched, and written, something newer
+	// since: then nothing more is written, and the error is that of the sync. Nil: nobody else does.
+	Current func(context.Context) error
+}
+
 // KeySync is what [Registry.SyncKeys] did. All that is in none of the lists was as it should be.
 type KeySync struct {
 	Added   []events.KeyID
@@ -46,7 +55,7 @@ const originMember = "jwks_uri"
 // endMember is a member of such a record, too: its exp, when that is the one that the issuer says, and no end that an operator has set.
 const endMember = "jwks_exp"
 
-// SyncKeys makes the keys of an external issuer those that it publishes at source, which must be the jwks_uri of its record:
+// SyncKeys makes the keys of an external issuer those that it publishes at the source, which must be the jwks_uri of its record:
 //
 //   - a kid that is new is registered, and one with another public key or exp than before is written anew. Since the exp is in the record,
 //     the key ends at it whatever becomes of the provider; one that has passed is as not published;
@@ -57,22 +66,22 @@ const endMember = "jwks_exp"
 // New keys are written before old ones are removed. It may be repeated, and run at several places: each write is a compare-and-set.
 // The errors are [ErrInvalid], also for a set without keys, which would remove all; [ErrNotFound] and [ErrDisabled].
 // After an error a part may have been done: then it is an [*UnfinishedSync], and the part is in the audit log. When there is nothing to write, no line is written.
-func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name, source string, keys []ProviderKey) (KeySync, error) {
+func (r *Registry) SyncKeys(ctx context.Context, caller Caller, name events.Name, set Published) (KeySync, error) {
 	var did KeySync
-	err := r.audited(caller, "key sync", line{issuer: name, source: source}, func(l *line) error {
-		if err := checkProviderKeys(name, keys); err != nil {
+	err := r.audited(caller, "key sync", line{issuer: name, source: set.Source}, func(l *line) error {
+		if err := checkProviderKeys(name, set.Keys); err != nil {
 			return err
 		}
-		return r.exclusive(ctx, func(set *events.Set) error {
-			issuer, err := activeIn(set, name, events.TypeExternal)
+		return r.exclusive(ctx, func(known *events.Set) error {
+			issuer, err := activeIn(known, name, events.TypeExternal)
 			if err != nil {
 				return err
 			}
-			if issuer.Record.JWKSURI != source || source == "" {
-				return refuse(ErrInvalid, "keys of %s were fetched from %s, but its jwks_uri is %q now", name, source, issuer.Record.JWKSURI)
+			if issuer.Record.JWKSURI != set.Source || set.Source == "" {
+				return refuse(ErrInvalid, "keys of %s were fetched from %s, but its jwks_uri is %q now", name, set.Source, issuer.Record.JWKSURI)
 			}
-			s := keySync{r: r, caller: caller, set: set, name: name, source: source, line: l, did: &did}
-			err = s.run(ctx, keys)
+			s := keySync{r: r, caller: caller, set: known, name: name, source: set.Source, current: set.Current, line: l, did: &did}
+			err = s.run(ctx, set.Keys)
 			l.added, l.changed, l.removed = did.Added, did.Changed, did.Removed
 			l.quiet = !s.wrote
 			if err != nil && (s.wrote || errors.Is(err, bus.ErrUnknownOutcome)) {
@@ -130,14 +139,15 @@ func checkProviderKeys(name events.Name, keys []ProviderKey) error {
 
 // keySync is one call of SyncKeys.
 type keySync struct {
-	r      *Registry
-	caller Caller
-	set    *events.Set // has all that was acknowledged before
-	name   events.Name
-	source string
-	line   *line
-	did    *KeySync
-	wrote  bool // anything at all, perhaps only where a key was fetched from
+	r       *Registry
+	caller  Caller
+	set     *events.Set // has all that was acknowledged before
+	name    events.Name
+	source  string
+	current func(context.Context) error // of Published
+	line    *line
+	did     *KeySync
+	wrote   bool // anything at all, perhaps only where a key was fetched from
 }
 
 func (s *keySync) run(ctx context.Context, keys []ProviderKey) error {
@@ -300,6 +310,9 @@ func (s *keySync) update(ctx context.Context, kid events.KeyID, decide func(*eve
 		}
 		d, err := decide(record)
 		writes = d.Value != nil || d.Delete
+		if err == nil && writes && s.current != nil {
+			err = s.current(ctx)
+		}
 		return d, err
 	})
 	if err == nil && writes {

@@ -55,7 +55,7 @@ func (p *provider) sync(kids ...events.KeyID) registry.KeySync {
 
 func (p *provider) syncKeys(keys ...registry.ProviderKey) registry.KeySync {
 	p.t.Helper()
-	did, err := p.SyncKeys(p.t.Context(), alice, "idp", idpKeys, keys)
+	did, err := p.SyncKeys(p.t.Context(), alice, "idp", registry.Published{Source: idpKeys, Keys: keys})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -162,9 +162,9 @@ func TestSyncKeysMovesWithTheJWKSURI(t *testing.T) {
 	p.sync("a", "b")
 	moved := "https://idp.example/keys"
 	must(p.UpdateIssuer(t.Context(), alice, "idp", registry.IssuerUpdate{JWKSURI: &moved}))(t)
-	_, err := p.SyncKeys(t.Context(), alice, "idp", idpKeys, []registry.ProviderKey{p.key("c", 1)})
+	_, err := p.SyncKeys(t.Context(), alice, "idp", registry.Published{Source: idpKeys, Keys: []registry.ProviderKey{p.key("c", 1)}})
 	wantError(t, err, registry.ErrInvalid, "its jwks_uri is", moved)
-	did := must(p.SyncKeys(t.Context(), alice, "idp", moved, []registry.ProviderKey{p.key("b", 1), p.key("c", 1)}))(t)
+	did := must(p.SyncKeys(t.Context(), alice, "idp", registry.Published{Source: moved, Keys: []registry.ProviderKey{p.key("b", 1), p.key("c", 1)}}))(t)
 	p.want(did, registry.KeySync{Added: kids{"c"}, Removed: kids{"a"}}, states{"b": events.KeyActive, "c": events.KeyActive})
 	if m := members(t, p.stored(bus.Keys, "key.idp.b")); m["jwks_uri"] != moved {
 		t.Errorf("record is %v", m)
@@ -172,7 +172,7 @@ func TestSyncKeysMovesWithTheJWKSURI(t *testing.T) {
 	// A write is in the audit log, also when it changes nothing but the place.
 	again := "https://idp.example/again"
 	must(p.UpdateIssuer(t.Context(), alice, "idp", registry.IssuerUpdate{JWKSURI: &again}))(t)
-	did = must(p.SyncKeys(t.Context(), alice, "idp", again, []registry.ProviderKey{p.key("b", 1), p.key("c", 1)}))(t)
+	did = must(p.SyncKeys(t.Context(), alice, "idp", registry.Published{Source: again, Keys: []registry.ProviderKey{p.key("b", 1), p.key("c", 1)}}))(t)
 	p.want(did, registry.KeySync{}, states{"b": events.KeyActive, "c": events.KeyActive})
 	if line := p.audit.last(t); line["op"] != "key sync" || line["source"] != again || line["revision"] == nil {
 		t.Errorf("line is %v", line)
@@ -208,7 +208,7 @@ func TestSyncKeysRefuses(t *testing.T) {
 		{"a key that is none", "idp", idpKeys, []registry.ProviderKey{{KeyID: "b", Algorithm: events.RS256, Public: newPublic(t)}}, registry.ErrInvalid},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			_, err := p.SyncKeys(t.Context(), alice, r.issuer, r.source, r.keys)
+			_, err := p.SyncKeys(t.Context(), alice, r.issuer, registry.Published{Source: r.source, Keys: r.keys})
 			wantError(t, err, r.want)
 			if line := p.audit.last(t); line["outcome"] != "refused" || line["op"] != "key sync" {
 				t.Errorf("line is %v", line)
@@ -226,7 +226,7 @@ func TestSyncKeysAtTwoPlacesIsAsOne(t *testing.T) {
 	errs := make(chan error, 2)
 	for _, w := range []*world{p.world, other} {
 		go func() {
-			_, err := w.SyncKeys(context.WithoutCancel(t.Context()), alice, "idp", idpKeys, keys)
+			_, err := w.SyncKeys(context.WithoutCancel(t.Context()), alice, "idp", registry.Published{Source: idpKeys, Keys: keys})
 			errs <- err
 		}()
 	}
@@ -282,13 +282,47 @@ func TestAnUnfinishedSyncTellsWhatItDid(t *testing.T) {
 					return true, nil
 				}}
 			})
-			_, err := failing.SyncKeys(t.Context(), alice, "idp", idpKeys, []registry.ProviderKey{p.key("a", 1), p.key("b", 1), p.key("c", 1)})
+			_, err := failing.SyncKeys(t.Context(), alice, "idp", registry.Published{Source: idpKeys, Keys: []registry.ProviderKey{p.key("a", 1), p.key("b", 1), p.key("c", 1)}})
 			wantError(t, err, r.fault)
 			var part *registry.UnfinishedSync
 			if errors.As(err, &part) != r.part || part != nil && !slices.Equal(part.Did.Added, r.added) {
 				t.Errorf("the part is %+v", part)
 			}
 		})
+	}
+}
+
+func TestSyncKeysAsksBeforeEachWriteWhetherTheSetIsCurrent(t *testing.T) {
+	outdated := errors.New("outdated")
+	for asked, want := range []struct {
+		part   *registry.KeySync
+		states states
+	}{
+		{nil, states{"gone": events.KeyActive}},
+		{&registry.KeySync{Added: kids{"a"}}, states{"gone": events.KeyActive, "a": events.KeyActive}},
+		{&registry.KeySync{Added: kids{"a", "b"}}, states{"gone": events.KeyActive, "a": events.KeyActive, "b": events.KeyActive}},
+	} {
+		p := newProvider(t)
+		p.sync("gone")
+		left := asked
+		set := registry.Published{Source: idpKeys, Keys: []registry.ProviderKey{p.key("a", 1), p.key("b", 1)}, Current: func(context.Context) error {
+			if left--; left < 0 {
+				return outdated
+			}
+			return nil
+		}}
+		_, err := p.SyncKeys(t.Context(), alice, "idp", set)
+		wantError(t, err, outdated)
+		var part *registry.UnfinishedSync
+		if errors.As(err, &part) != (want.part != nil) || part != nil && fmt.Sprint(part.Did) != fmt.Sprint(*want.part) {
+			t.Errorf("after %d writes the part is %+v", asked, part)
+		}
+		p.want(registry.KeySync{}, registry.KeySync{}, want.states)
+		left = 3
+		p.want(must(p.SyncKeys(t.Context(), alice, "idp", set))(t), registry.KeySync{Added: kids{"a", "b"}[asked:], Removed: kids{"gone"}},
+			states{"a": events.KeyActive, "b": events.KeyActive})
+		left = 0
+		p.want(must(p.SyncKeys(t.Context(), alice, "idp", set))(t), registry.KeySync{}, states{"a": events.KeyActive, "b": events.KeyActive})
 	}
 }
 
@@ -323,7 +357,7 @@ func TestSyncKeysDoesNotRemoveWhatAnOperatorPutThereMeanwhile(t *testing.T) {
 			return true, nil
 		}}
 	})
-	did := must(slow.SyncKeys(t.Context(), alice, "idp", idpKeys, []registry.ProviderKey{p.key("a", 1)}))(t)
+	did := must(slow.SyncKeys(t.Context(), alice, "idp", registry.Published{Source: idpKeys, Keys: []registry.ProviderKey{p.key("a", 1)}}))(t)
 	p.want(did, registry.KeySync{}, states{"a": events.KeyActive, "b": events.KeyActive})
 	if live := p.set().Key("idp", "b"); !isKey(live, hand) {
 		t.Error("the operator's key is not there")

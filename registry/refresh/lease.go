@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,7 +26,8 @@ type leaseRecord struct {
 
 // lease is one node's part in the agreement about who refreshes. The holder writes the record again all the time; another node
 // takes over when it has seen the same revision for a lease's length, by its own monotonic clock. For a moment there may be two, when a
-// holder was suspended. That does no harm: what both write is compare-and-set and comes to the same.
+// holder was suspended. What both write is compare-and-set, and the one that was suspended does not put what it had fetched before in the
+// place of what the other has: see covers.
 type lease struct {
 	store  Store
 	caller string
@@ -32,8 +35,9 @@ type lease struct {
 	length time.Duration
 	log    zerolog.Logger
 
-	revision uint64    // of our record
-	sent     time.Time // when the last renewal that was acknowledged had been sent
+	mu       sync.Mutex // held while the record is written
+	revision uint64     // of our record
+	sent     time.Time  // when the last renewal that was acknowledged had been sent
 
 	seen  uint64 // another's record
 	since time.Time
@@ -81,16 +85,57 @@ func (l *lease) write(ctx context.Context, replaces uint64) error {
 	return nil
 }
 
+// renew writes the record again, which nobody can who has lost the lease.
+func (l *lease) renew(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(ctx, l.revision)
+}
+
+func (l *lease) renewed() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent
+}
+
+// covers returns an error unless nobody else can have published anything since asked, when a document was asked for. It is for right
+// before a write: the process, or the whole machine, may have been suspended at any time before. What is left is the way of the write
+// itself: a key that it brings back is withdrawn with the next fetch.
+func (l *lease) covers(ctx context.Context, asked moment) error {
+	if age := asked.age(present()); age > l.length {
+		return fmt.Errorf("publishing keys that were asked for %s ago: not after more than %s, others may have newer ones", age, l.length)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.length/renewals)
+	defer cancel()
+	if err := l.renew(ctx); err != nil { // a read may be behind
+		return fmt.Errorf("publishing keys: another node may refresh them now: %w", err)
+	}
+	return nil
+}
+
+// moment is a time by two clocks, since each may fail to tell: the monotonic one stops with the machine, the other one can be set.
+type moment struct{ monotonic, wall time.Time }
+
+func present() moment {
+	now := time.Now()
+	return moment{now, now.Round(0)}
+}
+
+// age is by the clock by which more time has passed.
+func (m moment) age(now moment) time.Duration {
+	return max(now.monotonic.Sub(m.monotonic), now.wall.Sub(m.wall))
+}
+
 // keep renews the lease and returns when it is lost, or ctx is done. It gives up before another node can take over.
 func (l *lease) keep(ctx context.Context) {
 	every := l.length / renewals
 	for wait := every; sleep(ctx, wait) == nil; {
-		left := l.length - every - time.Since(l.sent)
+		left := l.length - every - time.Since(l.renewed())
 		if left <= 0 {
 			return
 		}
 		attempt, cancel := context.WithTimeout(ctx, left)
-		err := l.write(attempt, l.revision)
+		err := l.renew(attempt)
 		cancel()
 		switch {
 		case err == nil:

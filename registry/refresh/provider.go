@@ -57,7 +57,7 @@ type result struct {
 // refresh fetches a provider's keys and publishes them.
 func (w *worker) refresh(ctx context.Context, j job) result {
 	w.counters.fetches.Add(1)
-	res := result{job: j}
+	res, asked := result{job: j}, present()
 	if res.err = res.budget.load(ctx, w.cfg.Store, j.status.Issuer); res.err == nil {
 		res.doc, res.err = w.fetch(ctx, j.uri, j.etag)
 	}
@@ -66,7 +66,9 @@ func (w *worker) refresh(ctx context.Context, j job) result {
 	}
 	if res.err == nil {
 		publish, cancel := context.WithTimeout(ctx, publishTimeout)
-		res.did, res.err = w.cfg.Registry.SyncKeys(publish, w.cfg.Caller, j.status.Issuer, j.uri, res.set.Keys)
+		res.did, res.err = w.cfg.Registry.SyncKeys(publish, w.cfg.Caller, j.status.Issuer, registry.Published{
+			Source: j.uri, Keys: res.set.Keys, Current: func(ctx context.Context) error { return w.lease.covers(ctx, asked) },
+		})
 		cancel()
 	}
 	res.when = time.Now()

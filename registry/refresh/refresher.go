@@ -25,8 +25,8 @@ type Store interface {
 
 // Registry publishes what was fetched.
 type Registry interface {
-	// SyncKeys makes the keys of an external issuer those that it publishes at source. It may be called at any time, by several nodes.
-	SyncKeys(ctx context.Context, caller registry.Caller, name events.Name, source string, keys []registry.ProviderKey) (registry.KeySync, error)
+	// SyncKeys makes the keys of an external issuer those that it publishes. It may be called at any time, by several nodes.
+	SyncKeys(ctx context.Context, caller registry.Caller, name events.Name, set registry.Published) (registry.KeySync, error)
 }
 
 // KeySet is a live copy of KEYS.
@@ -54,7 +54,8 @@ type Config struct {
 	// Reports calls heard for each report of an unknown kid until stop is called; see [bus.Conn.OnUnknownKey]. Nil: keys are
 	// fetched on schedule only.
 	Reports func(heard func(issuer events.Name, kid events.KeyID)) (stop func(), err error)
-	// Lease is how long the node that refreshes may be silent until another takes over. Zero: 30 s; at least a second.
+	// Lease is how long the node that refreshes may be silent until another takes over, and how old a document may be that is
+	// published. Zero: 30 s; at least a second.
 	Lease time.Duration
 	// Logger gets what was changed, and what went wrong. The zero Logger is silent.
 	Logger zerolog.Logger
@@ -109,7 +110,7 @@ func (r *Refresher) hold(ctx context.Context, l *lease) {
 	r.setHolding(true)
 	working, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	work.Go(func() { newWorker(r).run(working) })
+	work.Go(func() { newWorker(r, l).run(working) })
 	l.keep(ctx)
 	stop()
 	work.Wait()

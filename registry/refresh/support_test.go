@@ -53,6 +53,7 @@ type world struct {
 	fetched []fetched
 	synced  []registry.ProviderKey
 	syncErr error
+	syncing func() // called before what was fetched is written
 	heard   func(events.Name, events.KeyID)
 }
 
@@ -83,19 +84,25 @@ func (w *world) issuer(name string, answer func() (document, error)) {
 }
 
 // SyncKeys is the registry: it remembers what it got.
-func (w *world) SyncKeys(_ context.Context, _ registry.Caller, _ events.Name, _ string, keys []registry.ProviderKey) (registry.KeySync, error) {
+func (w *world) SyncKeys(ctx context.Context, _ registry.Caller, _ events.Name, set registry.Published) (registry.KeySync, error) {
+	if w.syncing != nil {
+		w.syncing()
+	}
+	if err := set.Current(context.WithoutCancel(ctx)); err != nil {
+		return registry.KeySync{}, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.syncErr != nil {
 		return registry.KeySync{}, w.syncErr
 	}
 	did := registry.KeySync{}
-	for _, key := range keys {
+	for _, key := range set.Keys {
 		if !slices.ContainsFunc(w.synced, func(k registry.ProviderKey) bool { return k.KeyID == key.KeyID }) {
 			did.Added = append(did.Added, key.KeyID)
 		}
 	}
-	w.synced = keys
+	w.synced = set.Keys
 	return did, nil
 }
 

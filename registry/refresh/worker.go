@@ -17,6 +17,7 @@ type report struct {
 // worker refreshes while the node has the lease. Its maps are those of the goroutine of run.
 type worker struct {
 	*Refresher
+	lease     *lease
 	providers map[events.Name]*provider
 	reports   chan report
 	results   chan result
@@ -24,8 +25,8 @@ type worker struct {
 	fetching  sync.WaitGroup
 }
 
-func newWorker(r *Refresher) *worker {
-	return &worker{Refresher: r, providers: map[events.Name]*provider{}, reports: make(chan report, reportBacklog), results: make(chan result)}
+func newWorker(r *Refresher, l *lease) *worker {
+	return &worker{Refresher: r, lease: l, providers: map[events.Name]*provider{}, reports: make(chan report, reportBacklog), results: make(chan result)}
 }
 
 // run returns when ctx is done and nothing runs any more.
