@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -51,12 +52,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// freeAddress is an address of the loopback interface for a server that the test starts, stops and starts again. Its
+// port is below the range from which Linux, macOS and Windows give ports to port 0 and to outgoing connections: none
+// of those takes it while the server is down.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, end = 20000, 32768
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", fmt.Errorf("no free port from %d to %d: %w", first, end-1, err)
 }
 
 // ready URL waits until the token service there says that it is.
