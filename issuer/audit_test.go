@@ -32,7 +32,7 @@ func TestEveryDecisionIsOneLineInTheAuditLogWithoutSecrets(t *testing.T) {
 		f.token(withAssertion(assertion, "client_id", "closed"))
 		f.token(tokenRequestWith("grant_type", "client_credentials", "client_id", "\n{\"level\":\"error\"}"))
 
-		issued := f.log.lines(t, "token issued")
+		issued := linesOf(t, f.log, "token issued")
 		if len(issued) != 1 {
 			t.Fatalf("%d lines for one token: %s", len(issued), f.log)
 		}
@@ -42,7 +42,7 @@ func TestEveryDecisionIsOneLineInTheAuditLogWithoutSecrets(t *testing.T) {
 				t.Errorf("%s is %v, want %v", field, issued[0][field], want)
 			}
 		}
-		refusals := f.log.lines(t, "token refused")
+		refusals := linesOf(t, f.log, "token refused")
 		want := []map[string]any{
 			{"error": "invalid_client", "claimed_client": "orders", "reason": "unknown or expired API key", "method": "client_secret_post"},
 			{"error": "invalid_scope", "client": "orders"},

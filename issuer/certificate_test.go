@@ -89,7 +89,7 @@ func TestI10_I14_ATokenOfAClientWithACertificateIsBoundToIt(t *testing.T) {
 		if token.Claims.Subject != "orders" || token.Claims.ClientID != "orders" {
 			t.Errorf("claims %+v", token.Claims)
 		}
-		issued := f.log.lines(t, "token issued")
+		issued := linesOf(t, f.log, "token issued")
 		if line := issued[len(issued)-1]; line["method"] != "self_signed_tls_client_auth" || line["credential"] != thumbprint(cert) {
 			t.Errorf("audit line %v", line)
 		}

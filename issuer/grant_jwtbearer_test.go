@@ -70,7 +70,7 @@ func TestI7_AnAssertionOfAClientIsAGrant(t *testing.T) {
 				t.Errorf("%s: claims %+v", name, c)
 			}
 		}
-		lines := f.log.lines(t, "token issued")
+		lines := linesOf(t, f.log, "token issued")
 		if last := lines[len(lines)-1]; last["method"] != "jwt-bearer" || last["client"] != "orders" {
 			t.Errorf("audit line %v", last)
 		}

@@ -79,7 +79,7 @@ func TestALeaseThatCannotBeRenewedIsTriedAgain(t *testing.T) {
 			t.Errorf("%d attempts in 110 minutes", n)
 		}
 		mu.Unlock()
-		if n := len(f.log.lines(t, "lease not written")); n != len(attempts) {
+		if n := len(linesOf(t, f.log, "lease not written")); n != len(attempts) {
 			t.Errorf("%d lines in the log for %d attempts", n, len(attempts))
 		}
 		f.bucket.mu.Lock()

@@ -69,7 +69,7 @@ func TestANodeThatLostItsKeyStopsUsingItAndMakesAnother(t *testing.T) {
 				if token := f.granted(f.withKey()); token.Header.KeyID == string(kid) {
 					t.Error("the new token has the old key")
 				}
-				if len(f.log.lines(t, "signing key lost: a new one will be made")) != 1 {
+				if len(linesOf(t, f.log, "signing key lost: a new one will be made")) != 1 {
 					t.Errorf("log: %s", f.log)
 				}
 			})
@@ -123,7 +123,7 @@ func TestKeysThatAreAlwaysTakenAwayAreNotMadeWithoutEnd(t *testing.T) {
 		f.bucket.fault = func(events.KeyID) (bool, error) { return false, ErrConflict }
 		f.start()
 		time.Sleep(10 * time.Minute)
-		if n := len(f.log.lines(t, "signing key lost: a new one will be made")); n < 15 || n > 60 {
+		if n := len(linesOf(t, f.log, "signing key lost: a new one will be made")); n < 15 || n > 60 {
 			t.Errorf("%d keys were made in 10 minutes", n)
 		}
 	})

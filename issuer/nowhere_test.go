@@ -117,9 +117,9 @@ func formsOf(key ed25519.PrivateKey) map[string][]byte {
 type world struct {
 	*fixture
 	nats    *eventstest.NATS
-	log     lockedBuffer
-	answers lockedBuffer
-	printed lockedBuffer // of its values
+	log     eventstest.Log
+	answers eventstest.Log
+	printed eventstest.Log // of its values
 	mu      sync.Mutex
 	keys    []ed25519.PrivateKey // with which the node has signed
 }

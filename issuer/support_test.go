@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -10,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/issuer/mint"
 	"github.com/keyherald/keyherald/verifier/jws"
 )
@@ -33,7 +34,7 @@ type fixture struct {
 	bucket  *bucket
 	clients *events.Clients
 	memory  *replays
-	log     *lockedBuffer
+	log     *eventstest.Log
 	node    *Node
 	private ed25519.PrivateKey // of orders, registered as k1
 	apiKey  events.APIKey      // of orders
@@ -44,7 +45,7 @@ type fixture struct {
 func newFixture(t testing.TB, modify ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{
-		t: t, bucket: newBucket(), clients: events.NewClients(), memory: &replays{used: map[string]time.Time{}}, log: new(lockedBuffer),
+		t: t, bucket: newBucket(), clients: events.NewClients(), memory: &replays{used: map[string]time.Time{}}, log: new(eventstest.Log),
 		private: newPrivateKey(t), apiKey: events.NewAPIKey("orders"),
 	}
 	f.bucket.put("issuer.platform", `{"type":"platform","status":"active","iss":"`+testIssuer+`"}`)
@@ -231,35 +232,8 @@ func verify(set *events.Set, text string) (*jws.Token, error) {
 	return token, nil
 }
 
-// lockedBuffer is a log to read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// lines returns the log's lines with the given message.
-func (l *lockedBuffer) lines(t testing.TB, message string) (lines []map[string]any) {
+// linesOf returns the log's lines with the given message.
+func linesOf(t testing.TB, log *eventstest.Log, message string) []map[string]any {
 	t.Helper()
-	for line := range strings.Lines(l.String()) {
-		var fields map[string]any
-		if err := json.Unmarshal([]byte(line), &fields); err != nil {
-			t.Fatal(err)
-		}
-		if fields["message"] == message {
-			lines = append(lines, fields)
-		}
-	}
-	return lines
+	return slices.DeleteFunc(log.Lines(t), func(line map[string]any) bool { return line["message"] != message })
 }

@@ -234,7 +234,7 @@ func TestI18_WhoMayRevokeAToken(t *testing.T) {
 				}
 			}
 		}
-		if lines := p.log.lines(t, "token revoked"); len(lines) != 6 || lines[0]["client"] == "" || lines[0]["credential"] != "s1" {
+		if lines := linesOf(t, p.log, "token revoked"); len(lines) != 6 || lines[0]["client"] == "" || lines[0]["credential"] != "s1" {
 			t.Errorf("the audit log has %v", lines)
 		}
 	})

@@ -127,9 +127,9 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		{"op": "client update", "issuer": "orders"},
 		{"op": "token revoke", "token": events.TokenByID("a", "b").String()},
 	}
-	lines := strings.Split(strings.TrimSpace(w.audit.text()), "\n")
+	lines := strings.Split(strings.TrimSpace(w.audit.String()), "\n")
 	if len(lines) != len(want) {
-		t.Fatalf("there are %d lines, want %d, one for each operation:\n%s", len(lines), len(want), w.audit.text())
+		t.Fatalf("there are %d lines, want %d, one for each operation:\n%s", len(lines), len(want), w.audit.String())
 	}
 	for i, text := range lines {
 		var line map[string]any

@@ -70,7 +70,7 @@ func TestP7_ANewKeyDoesNotPrintItsPrivateHalf(t *testing.T) {
 			t.Errorf("%s prints the private key", format)
 		}
 	}
-	if strings.Contains(w.audit.text(), secret) {
+	if strings.Contains(w.audit.String(), secret) {
 		t.Error("the audit log has the private key")
 	}
 	if strings.Contains(string(w.stored(bus.Keys, "key.orders.k1").Value), secret[20:]) {

@@ -32,7 +32,7 @@ func TestI13_AddSecretKeepsTheHashOnly(t *testing.T) {
 		t.Errorf("record is %s\nwant      %s", e.Value, want)
 	}
 	random := key.Reveal()[len("khs_orders_"):][:43]
-	for where, text := range map[string]string{"the bucket": string(e.Value), "the audit log": w.audit.text(), "a print": fmt.Sprintf("%v %+v %#v", secret, secret, secret)} {
+	for where, text := range map[string]string{"the bucket": string(e.Value), "the audit log": w.audit.String(), "a print": fmt.Sprintf("%v %+v %#v", secret, secret, secret)} {
 		if strings.Contains(text, random) {
 			t.Errorf("%s has the API key", where)
 		}

@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -187,32 +186,16 @@ func (c *clock) advance(d time.Duration) {
 }
 
 // auditLog collects the audit lines.
-type auditLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (a *auditLog) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.buf.Write(p)
-}
-
-func (a *auditLog) text() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.buf.String()
-}
+type auditLog struct{ eventstest.Log }
 
 // last returns the last line.
 func (a *auditLog) last(t *testing.T) map[string]any {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(a.text()), "\n")
-	var m map[string]any
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &m); err != nil {
-		t.Fatal(err)
+	lines := a.Lines(t)
+	if len(lines) == 0 {
+		t.Fatal("there is no audit line")
 	}
-	return m
+	return lines[len(lines)-1]
 }
 
 // faultyStore lets a test decide what becomes of a write.

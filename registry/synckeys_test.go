@@ -86,10 +86,10 @@ func TestSyncKeysFollowsWhatAnIssuerPublishes(t *testing.T) {
 	if m := members(t, e); m["jwks_uri"] != idpKeys || e.Caller != alice.Name || m["iat"] != float64(p.clock.Now().Unix()) {
 		t.Errorf("record is %s", e.Value)
 	}
-	lines := strings.Count(p.audit.text(), "\n")
+	lines := strings.Count(p.audit.String(), "\n")
 	p.want(p.sync(foreign, "a"), registry.KeySync{}, states{"a": events.KeyActive, foreign: events.KeyActive})
-	if strings.Count(p.audit.text(), "\n") != lines {
-		t.Errorf("there is a line about nothing:\n%s", p.audit.text())
+	if strings.Count(p.audit.String(), "\n") != lines {
+		t.Errorf("there is a line about nothing:\n%s", p.audit.String())
 	}
 	p.want(p.sync("b"), registry.KeySync{Added: kids{"b"}, Removed: kids{foreign, "a"}}, states{"b": events.KeyActive})
 	if line := p.audit.last(t); line["op"] != "key sync" || line["outcome"] != "done" || line["source"] != idpKeys ||

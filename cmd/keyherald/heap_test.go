@@ -164,10 +164,7 @@ func putKey(b *testing.B, js jetstream.JetStream, name events.Name, i int) {
 // serveAndMeasure starts serve, waits until it issues tokens, and asks it for its memory.
 func serveAndMeasure(b *testing.B, dir string) memory {
 	b.Helper()
-	httpAddr, err := freeAddress()
-	if err != nil {
-		b.Fatal(err)
-	}
+	httpAddr := freeAddress(b)
 	answers, answer, err := os.Pipe()
 	if err != nil {
 		b.Fatal(err)

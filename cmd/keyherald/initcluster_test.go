@@ -20,10 +20,7 @@ func startCluster(t *testing.T) []*foreign {
 	var routes []*url.URL
 	var ports []int
 	for range 3 {
-		addr, err := freeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
+		addr := freeAddress(t)
 		route, err := url.Parse("nats://" + addr)
 		if err != nil {
 			t.Fatal(err)

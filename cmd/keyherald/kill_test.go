@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -16,31 +15,14 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
-
-// lockedBuffer is what a process prints, to be read while it does.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // process is a keyherald serve.
 type process struct {
 	cmd  *exec.Cmd
-	err  lockedBuffer
+	err  eventstest.Log
 	done chan struct{}
 }
 
@@ -114,14 +96,8 @@ func (w *writer) run(ctx context.Context, conn *bus.Conn, id int) {
 // time, and nobody repairs anything in between.
 func TestP2_KillingTheServerLosesNothingAcknowledged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr := freeAddress(t)
+	natsAddr := freeAddress(t)
 	p := startServe(t, dir, httpAddr, natsAddr)
 	seed := func(role bus.Role) string { return filepath.Join(dir, "nats", string(role)+".nk") }
 	url := "nats://" + natsAddr

@@ -45,10 +45,7 @@ func startNode(t *testing.T, f *foreign, args ...string) *issuerNode {
 
 func launchNode(t *testing.T, f *foreign, args ...string) *issuerNode {
 	t.Helper()
-	addr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddress(t)
 	return &issuerNode{startProcess(t, nodeArgs(f, addr, args...)...), addr}
 }
 

@@ -18,10 +18,7 @@ import (
 func TestAnOperatorSeesWhatANodeDoes(t *testing.T) {
 	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr := freeAddress(t)
 	p := startServe(t, dir, httpAddr, "127.0.0.1:0")
 	t.Setenv("KEYHERALD_DATA", dir)
 	cli := func(args ...string) string {

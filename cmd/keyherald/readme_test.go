@@ -29,10 +29,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	}
 	commands := readmeCommands(t, string(text))
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223"} {
-		free, err := freeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
+		free := freeAddress(t)
 		commands = strings.ReplaceAll(commands, port, free)
 	}
 	dir := t.TempDir()
@@ -44,7 +41,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	shell := exec.Command("bash", "-c", before+commands)
 	shell.Dir = dir
 	shell.Env = append(os.Environ(), "HOME="+dir, "PATH="+filepath.Dir(eventstest.NatsCLI(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
-	var out, errs lockedBuffer
+	var out, errs eventstest.Log
 	shell.Stdout, shell.Stderr = &out, &errs
 	if err := shell.Run(); err != nil {
 		t.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, tail(out.String()), tail(errs.String()))

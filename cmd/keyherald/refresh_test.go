@@ -18,30 +18,15 @@ import (
 )
 
 // refreshNode is a keyherald serve on a NATS that others share.
-type refreshNode struct {
-	cmd  *exec.Cmd
-	err  lockedBuffer
-	done chan struct{}
-}
+type refreshNode struct{ *process }
 
 func startRefreshNode(t *testing.T, s *eventstest.NATS, p *provider, httpAddr, issuer string) *refreshNode {
 	t.Helper()
-	n := &refreshNode{done: make(chan struct{})}
-	n.cmd = exec.Command("keyherald", "serve", "--http", httpAddr, "--issuer", issuer, "--log-level", "debug", "--data", t.TempDir(),
+	n := &refreshNode{startProcess(t, "serve", "--http", httpAddr, "--issuer", issuer, "--log-level", "debug", "--data", t.TempDir(),
 		"--nats", s.URL(), "--nkey", s.KeyFile(bus.Issuer), "--registry-nkey", s.KeyFile(bus.Operator),
-		"--jwks-allow", "127.0.0.1/32", "--jwks-ca", p.ca)
-	n.cmd.Stderr = &n.err
-	if err := n.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(n.done)
-		_ = n.cmd.Wait() // the log says what went wrong
-	}()
+		"--jwks-allow", "127.0.0.1/32", "--jwks-ca", p.ca)}
 	t.Cleanup(n.stop)
-	if err := waitReady(t.Context(), "http://"+httpAddr); err != nil {
-		t.Fatalf("%v\n%s", err, n.err.String())
-	}
+	n.waitReady(t, httpAddr)
 	return n
 }
 
@@ -70,10 +55,7 @@ func startRefreshFleet(t *testing.T) *refreshFleet {
 	f := &refreshFleet{NATS: eventstest.Server(t), t: t, idp: startProvider(t)}
 	var addrs [2]string
 	for i := range addrs {
-		var err error
-		if addrs[i], err = freeAddress(); err != nil {
-			t.Fatal(err)
-		}
+		addrs[i] = freeAddress(t)
 	}
 	for i := range f.nodes {
 		f.nodes[i] = startRefreshNode(t, f.NATS, f.idp, addrs[i], "http://"+addrs[0])

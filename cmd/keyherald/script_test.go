@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", nats+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			for _, name := range []string{"HTTP", "NATS"} {
-				addr, err := freeAddress()
+				addr, err := findAddress()
 				if err != nil {
 					return err
 				}
@@ -55,7 +55,16 @@ func TestScripts(t *testing.T) {
 // freeAddress is an address of the loopback interface for a server that the test starts, stops and starts again. Its
 // port is below the range from which Linux, macOS and Windows give ports to port 0 and to outgoing connections: none
 // of those takes it while the server is down.
-func freeAddress() (string, error) {
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	addr, err := findAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+func findAddress() (string, error) {
 	const first, end = 20000, 32768
 	var err error
 	for range 100 {

@@ -38,14 +38,8 @@ func forms(secret []byte) []string {
 func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
 	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr := freeAddress(t)
+	natsAddr := freeAddress(t)
 	p := startServe(t, dir, httpAddr, natsAddr)
 	t.Setenv("KEYHERALD_DATA", dir)
 	t.Setenv("KEYHERALD_ISSUER", "http://"+httpAddr)

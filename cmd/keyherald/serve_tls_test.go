@@ -116,14 +116,8 @@ func startTLSServe(t *testing.T) *tlsServe {
 	s.certFile = putFile(t, files, "server.pem", server.certPEM())
 	s.keyFile = putFile(t, files, "server.key", server.keyPEM(t))
 	s.clientCAFile = putFile(t, files, "clients.pem", s.clientCA.certPEM())
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr := freeAddress(t)
+	natsAddr := freeAddress(t)
 	s.url, s.nats = "https://"+httpAddr, "nats://"+natsAddr
 	s.process = startProcess(t, "serve", "--data", s.dir, "--http", httpAddr, "--nats-listen", natsAddr,
 		"--tls-cert", s.certFile, "--tls-key", s.keyFile, "--tls-client-ca", s.clientCAFile)
@@ -279,25 +273,14 @@ func TestRenewedFilesAreServedWithoutARestart(t *testing.T) {
 // proxy, for the other it is not.
 func TestI14_AForwardedCertificateNeedsAPinnedProxy(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	direct, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	behind, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	direct := freeAddress(t)
+	behind := freeAddress(t)
+	natsAddr := freeAddress(t)
 	startServe(t, dir, direct, natsAddr)
 	t.Setenv("KEYHERALD_DATA", dir)
 	p := startProcess(t, "serve", "--nats", "nats://"+natsAddr, "--nkey", filepath.Join(dir, "nats", "issuer.nk"), "--http", behind, "--issuer", "http://"+direct,
 		"--trusted-proxy", "127.0.0.1", "--client-cert-header", "Client-Cert")
-	if err := waitReady(t.Context(), "http://"+behind); err != nil {
-		t.Fatalf("%v\n%s", err, p.err.String())
-	}
+	p.waitReady(t, behind)
 	client := newIdentity(t, x509.Certificate{}, nil)
 	for _, args := range [][]string{{"client", "create", "orders", "--audience", "https://billing"}, {"cert", "add", "orders", "-"}} {
 		if _, errs, err := runCLI(string(client.certPEM()), args...); err != nil {

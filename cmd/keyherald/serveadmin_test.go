@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,14 +42,8 @@ type apiWorld struct {
 func startAPI(t *testing.T) *apiWorld {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr := freeAddress(t)
+	natsAddr := freeAddress(t)
 	startServe(t, dir, httpAddr, natsAddr)
 	w := &apiWorld{t: t, dir: dir, url: "http://" + httpAddr, nats: "nats://" + natsAddr}
 	text, err := os.ReadFile(filepath.Join(dir, "admin.key"))
@@ -314,25 +307,10 @@ func TestC_CursorsAreGoodAtEveryNodeAndForNobodyElse(t *testing.T) {
 	w := startAPI(t)
 	start := func(args ...string) string {
 		t.Helper()
-		addr, err := freeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
+		addr := freeAddress(t)
 		args = append([]string{"serve", "--nats", w.nats, "--nkey", filepath.Join(w.dir, "nats", "issuer.nk"), "--issuer", w.url, "--http", addr}, args...)
-		p := &process{cmd: exec.Command("keyherald", args...), done: make(chan struct{})}
-		p.cmd.Stderr = &p.err
-		if err := p.cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			defer close(p.done)
-			_ = p.cmd.Wait() // it is killed: the error says so
-		}()
-		t.Cleanup(p.kill)
-		if err := waitReady(t.Context(), "http://"+addr); err != nil {
-			p.kill()
-			t.Fatalf("%v\n%s", err, p.err.String())
-		}
+		p := startProcess(t, args...)
+		p.waitReady(t, addr)
 		return "http://" + addr
 	}
 	other := start("--registry-nkey", filepath.Join(w.dir, "nats", "operator.nk"))

@@ -23,12 +23,9 @@ func serveWithOpenRequest(t *testing.T) (p *process, httpAddr string) {
 // serveWithRequest starts a serve that waits for the body, of the given length, of a request on the connection.
 func serveWithRequest(t *testing.T, length int) (p *process, httpAddr string, conn net.Conn) {
 	t.Helper()
-	httpAddr, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	httpAddr = freeAddress(t)
 	p = startServe(t, filepath.Join(t.TempDir(), "d"), httpAddr, "127.0.0.1:0")
-	conn, err = net.Dial("tcp", httpAddr)
+	conn, err := net.Dial("tcp", httpAddr)
 	if err != nil {
 		t.Fatal(err)
 	}

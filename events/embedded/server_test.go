@@ -24,6 +24,7 @@ import (
 
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/embedded"
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 func TestServerListensOnLoopbackOnly(t *testing.T) {
@@ -223,7 +224,7 @@ func TestANonLoopbackAddressWorksWithTLS(t *testing.T) {
 }
 
 func TestLogIsWrittenAtDebugAndRefusalsAtWarn(t *testing.T) {
-	var out lockedBuffer
+	var out eventstest.Log
 	s := start(t, embedded.Config{Logger: zerolog.New(&out)})
 	verifier := connect(t, s, bus.Verifier)
 	if err := verifier.Publish("$KV.KEYS.key.orders.k1", nil); err != nil {
@@ -301,22 +302,4 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	pool := x509.NewCertPool()
 	pool.AddCert(parsed)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
-// lockedBuffer takes what several goroutines log.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -5,5 +5,6 @@
 //   - [NATS] is an embedded server in a temporary directory, and [Proxy] a network between it and its clients that can be cut,
 //     frozen or made to swallow answers;
 //   - [TestSource] and [TestFeed] are what every implementation of [bus.Source] must pass, and every feed on it;
-//   - [NatsCLI] is the unmodified nats command.
+//   - [NatsCLI] is the unmodified nats command;
+//   - [Log] collects what others write, to be read while they do.
 package eventstest

@@ -315,7 +315,7 @@ func TestARefusalDoesNotSayWhatOthersHave(t *testing.T) {
 		"what it has asked for, yes": {"writer", "POST", "/v1/clients", `{"scope":"root:all"}`, 403, "forbidden", "alice", "scope root:all"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.log.reset()
+			w.log.Reset()
 			got := w.call(c.token, c.method, c.path, c.body)
 			got.problem(c.status, c.kind)
 			if shown := string(got.body) + got.header.Get("WWW-Authenticate"); strings.Contains(shown, c.secret) {

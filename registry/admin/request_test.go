@@ -134,7 +134,7 @@ func TestHowATokenComes(t *testing.T) {
 func TestEveryRequestHasOneAuditLine(t *testing.T) {
 	w := newWorld(t)
 	w.call("admin", "POST", "/v1/clients", `{"clientId":"stock"}`).json(201)
-	w.log.reset()
+	w.log.Reset()
 	for _, c := range []struct{ token, method, path, body, op, outcome, reason string }{
 		{"admin", "GET", "/v1/clients", "", "client list", "done", ""},
 		{"admin", "GET", "/v1/clients/stock", "", "client show", "done", ""},
@@ -156,7 +156,8 @@ func TestEveryRequestHasOneAuditLine(t *testing.T) {
 		{"admin", "DELETE", "/v1/clients/stock", "", "client disable", "done", ""},
 	} {
 		w.call(c.token, c.method, c.path, c.body)
-		lines := w.log.lines(t)
+		lines := w.log.Lines(t)
+		w.log.Reset()
 		if len(lines) != 1 {
 			t.Errorf("%+v has %d lines: %v", c, len(lines), lines)
 			continue

@@ -1,7 +1,6 @@
 package admin_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -38,7 +37,7 @@ type world struct {
 	store   *faultyStore
 	tokens  *tokens
 	cursors *cursors
-	log     *lockedBuffer
+	log     *eventstest.Log
 	account string // audience
 	schemas *admintest.Document
 	handler http.Handler
@@ -48,7 +47,7 @@ const adminScope = "clients:read clients:write keys:write billing:read"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, server: eventstest.Server(t), tokens: &tokens{grants: map[string]string{}}, cursors: &cursors{made: map[string]string{}}, log: new(lockedBuffer), schemas: admintest.Read(t, issuer)}
+	w := &world{t: t, server: eventstest.Server(t), tokens: &tokens{grants: map[string]string{}}, cursors: &cursors{made: map[string]string{}}, log: new(eventstest.Log), schemas: admintest.Read(t, issuer)}
 	w.conn = w.server.Connect(bus.Operator)
 	w.keys = w.conn.FollowKeys(zerolog.Nop())
 	t.Cleanup(w.keys.Close)
@@ -73,7 +72,7 @@ func newWorld(t *testing.T) *world {
 		mux.Handle(pattern, api.Handler())
 	}
 	w.handler = mux
-	w.log.reset()
+	w.log.Reset()
 	return w
 }
 
@@ -233,44 +232,6 @@ func (r *response) problem(status int, kind string, parts ...string) {
 			r.t.Errorf("detail is %q, want it to contain %q", m["detail"], part)
 		}
 	}
-}
-
-// lockedBuffer is a log to read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
-}
-
-// lines returns the audit lines since the last call.
-func (l *lockedBuffer) lines(t *testing.T) (lines []map[string]any) {
-	t.Helper()
-	for line := range strings.Lines(l.String()) {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, m)
-	}
-	l.reset()
-	return lines
 }
 
 // sync waits for the live set, which comes a moment after a write.

@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ type world struct {
 	keys    *eventstest.Stream
 	set     *bus.KeySet
 	store   memory
-	log     lockedBuffer
+	log     eventstest.Log
 	mu      sync.Mutex
 	answers map[string]func() (document, error) // by jwks_uri
 	fetched []fetched
@@ -188,22 +187,4 @@ func start(t *testing.T, r *Refresher) (stop func()) {
 	}
 	t.Cleanup(stop)
 	return stop
-}
-
-// lockedBuffer is a log to read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
