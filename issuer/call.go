@@ -42,21 +42,20 @@ func (n *Node) authenticate(c *call, r *clientauth.Request) (*clientauth.Client,
 	if err := n.checkAddress(c.address, time.Now()); err != nil {
 		return nil, err
 	}
-	return n.proved(c)(n.auth.Authenticate(c.r.Context(), r))
+	client, err := n.auth.Authenticate(c.r.Context(), r)
+	return n.proved(c, client, err)
 }
 
 // proved notes which client has proved itself, if one has.
-func (n *Node) proved(c *call) func(*clientauth.Client, error) (*clientauth.Client, error) {
-	return func(client *clientauth.Client, err error) (*clientauth.Client, error) {
-		if err != nil {
-			return nil, err
-		}
-		c.method = client.Method
-		if n.cfg.Used != nil {
-			n.cfg.Used(client)
-		}
-		return client, nil
+func (n *Node) proved(c *call, client *clientauth.Client, err error) (*clientauth.Client, error) {
+	if err != nil {
+		return nil, err
 	}
+	c.method = client.Method
+	if n.cfg.Used != nil {
+		n.cfg.Used(client)
+	}
+	return client, nil
 }
 
 // refuse answers a call with an error, and writes its audit line.

@@ -16,11 +16,12 @@ func (n *Node) jwtBearer(c *call, r *tokenRequest) (*clientauth.Client, error) {
 	if r.assertion == "" {
 		return nil, invalidRequest("assertion is missing: the grant jwt-bearer needs one (RFC 7523 section 2.1)")
 	}
-	if err := n.checkAddress(c.address, time.Now()); err != nil {
-		return nil, err
-	}
 	if !n.auth.Tried(&r.auth) {
-		return n.proved(c)(n.assertions.Grant(c.r.Context(), r.assertion, r.auth.ClientID))
+		if err := n.checkAddress(c.address, time.Now()); err != nil {
+			return nil, err
+		}
+		client, err := n.assertions.Grant(c.r.Context(), r.assertion, r.auth.ClientID)
+		return n.proved(c, client, err)
 	}
 	client, err := n.authenticate(c, &r.auth)
 	if err != nil {

@@ -91,7 +91,6 @@ func (n *Node) mayComeBack(q *tokenQuery, err error) bool {
 	if issuer == nil {
 		return false
 	}
-	key := set.Key(issuer.Name, events.KeyID(q.parsed.Header.KeyID))
 	switch refused.Reason {
 	case verifier.ReasonKey:
 		return issuer.Name == q.caller.Name && q.own(n.cfg.Issuer)
@@ -99,6 +98,7 @@ func (n *Node) mayComeBack(q *tokenQuery, err error) bool {
 	default:
 		return false
 	}
+	key := set.Key(issuer.Name, events.KeyID(q.parsed.Header.KeyID))
 	if key == nil || key.Record == nil {
 		return false
 	}

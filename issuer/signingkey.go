@@ -64,7 +64,7 @@ func withSign(public crypto.PublicKey, sign func([]byte) ([]byte, error)) (k *si
 		return nil, err
 	}
 	k = &signingKey{kid: events.KeyID(thumbprint), public: public, sign: sign}
-	k.tokens, err = jws.NewSigner(jws.Header{Algorithm: jws.EdDSA, KeyID: thumbprint, Type: "at+jwt"}, k)
+	k.tokens, err = jws.NewSigner(jws.Header{Algorithm: jws.EdDSA, KeyID: thumbprint, Type: typeAccessToken}, k)
 	return k, err
 }
 

@@ -21,7 +21,7 @@ type Statement struct {
 	Expires time.Time
 }
 
-// typeAccessToken is the typ that a statement must not have.
+// typeAccessToken is the typ of an access token (RFC 9068 §2.1), which a statement must not have.
 const typeAccessToken = "at+jwt"
 
 // claimValue is the claim in which a statement has its value.

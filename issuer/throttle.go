@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -147,7 +146,7 @@ func (n *Node) countFailure(address string, auth *clientauth.Error, answer *oaut
 func tooMany(what string, wait time.Duration) *oauthError {
 	// RFC 6749 has no code for this; RFC 6585 §4 has the status.
 	return &oauthError{
-		Code: string(clientauth.Unavailable), Description: fmt.Sprintf("%s: try again in %s seconds", what, strconv.Itoa(wholeSeconds(wait))), reason: what,
+		Code: string(clientauth.Unavailable), Description: fmt.Sprintf("%s: try again in %d seconds", what, wholeSeconds(wait)), reason: what,
 		status: http.StatusTooManyRequests, retryAfter: wait,
 	}
 }

@@ -187,15 +187,16 @@ func (r *rights) checkChange(name events.Name, old, next *events.Issuer) error {
 }
 
 // checkTarget refuses work on the keys of a client that has more than the caller.
-func (r *rights) checkTarget(set *events.Set, name events.Name) error {
-	if r == nil {
-		return nil
+func checkTarget(set *events.Set, caller Caller, name events.Name) error {
+	has, err := rightsOf(set, caller)
+	if err != nil || has == nil {
+		return err
 	}
 	entry, err := issuerIn(set, name, events.TypeClient)
 	if err != nil {
 		return err
 	}
-	return r.checkHas(name, entry.Record)
+	return has.checkHas(name, entry.Record)
 }
 
 // checkAuthority is checkTarget as of now. It needs no more when something is taken away: from whoever the client is a moment later.
@@ -207,11 +208,7 @@ func (r *Registry) checkAuthority(ctx context.Context, caller Caller, name event
 	if err != nil {
 		return err
 	}
-	has, err := rightsOf(set, caller)
-	if err != nil {
-		return err
-	}
-	return has.checkTarget(set, name)
+	return checkTarget(set, caller, name)
 }
 
 // recheck is for a credential that was just added to a client: its record, by which that was allowed, is another one than the credential's,

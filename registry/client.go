@@ -202,7 +202,7 @@ func (r *Registry) UpdateClient(ctx context.Context, caller Caller, name events.
 		if err != nil || u.Profile == nil {
 			return err
 		}
-		if _, err = r.updateProfile(ctx, caller, name, u.Profile); err != nil {
+		if err = r.updateProfile(ctx, caller, name, u.Profile); err != nil {
 			// Half of it is done, whatever became of the other half.
 			return fmt.Errorf("client %s is changed, its name, options and tags may not be: do it again: %w: %w", name, bus.ErrUnknownOutcome, err)
 		}

@@ -43,11 +43,7 @@ func (r *Registry) AddKey(ctx context.Context, caller Caller, name events.Name, 
 	var key NewKey
 	err := r.audited(caller, "key add", line{issuer: name, kid: spec.KeyID}, func(l *line) error {
 		return r.exclusive(ctx, func(set *events.Set) (err error) {
-			has, err := rightsOf(set, caller)
-			if err != nil {
-				return err
-			}
-			if err := has.checkTarget(set, name); err != nil {
+			if err := checkTarget(set, caller, name); err != nil {
 				return err
 			}
 			key, err = r.addKey(ctx, caller, set, name, spec)

@@ -37,13 +37,12 @@ func (r *Registry) createProfile(ctx context.Context, caller Caller, name events
 	if err != nil || set.Issuer(name) != nil {
 		return err
 	}
-	_, err = r.updateProfile(ctx, caller, name, p)
-	return err
+	return r.updateProfile(ctx, caller, name, p)
 }
 
 // updateProfile replaces the profile in a client's record of CLIENTS. It makes no record for one that is empty.
-func (r *Registry) updateProfile(ctx context.Context, caller Caller, name events.Name, p *events.Profile) (uint64, error) {
-	return r.updateCredentials(ctx, caller, name, func(c *events.Client) error {
+func (r *Registry) updateProfile(ctx context.Context, caller Caller, name events.Name, p *events.Profile) error {
+	_, err := r.updateCredentials(ctx, caller, name, func(c *events.Client) error {
 		next := *p
 		if c.Profile != nil {
 			next.Extra = c.Profile.Extra
@@ -51,4 +50,5 @@ func (r *Registry) updateProfile(ctx context.Context, caller Caller, name events
 		c.Profile = &next
 		return nil
 	})
+	return err
 }

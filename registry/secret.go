@@ -32,11 +32,7 @@ func (r *Registry) AddSecret(ctx context.Context, caller Caller, name events.Nam
 		if _, err := activeIn(set, name, events.TypeClient); err != nil {
 			return err
 		}
-		has, err := rightsOf(set, caller)
-		if err != nil {
-			return err
-		}
-		if err := has.checkTarget(set, name); err != nil {
+		if err := checkTarget(set, caller, name); err != nil {
 			return err
 		}
 		now := r.now().Unix()

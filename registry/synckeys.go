@@ -186,11 +186,16 @@ func origin(record *events.Key) string {
 }
 
 func (s *keySync) isAsPublished(record *events.Key, key ProviderKey) bool {
-	if record == nil || !sameKey(record, key) {
+	if record == nil {
 		return false
 	}
-	from := origin(record)
-	return from == "" || from == s.source && record.Expires == endOf(record, key)
+	switch origin(record) {
+	case "":
+		return sameKey(record, key)
+	case s.source:
+		return isSame(record, key)
+	}
+	return false
 }
 
 // isSame reports whether a key that was fetched is still published as it was.

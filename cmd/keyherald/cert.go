@@ -7,8 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/keyherald/keyherald/events"
@@ -25,18 +23,9 @@ type certCmd struct {
 
 // certificateFile reads the certificate in a file; - is standard input.
 func certificateFile(a *app, file string) (*x509.Certificate, error) {
-	var r io.Reader = a.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	text, err := readLimited(r, maxPublicKeyFile)
+	text, err := a.readInput("the certificate", file, maxPublicKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+		return nil, err
 	}
 	cert, err := registry.ParseCertificate([]byte(text))
 	if err != nil {

@@ -50,11 +50,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer conn.Close()
 	report := initReport{Server: conn.URL(), Version: conn.ServerVersion(), Made: []bus.Bucket{}, Drift: []bus.Drift{}}
-	err = c.setUp(ctx, conn, &report)
-	var drift *bus.DriftError
-	if errors.As(err, &drift) {
-		report.Drift = drift.Drifts
-	} else if err != nil {
+	if err := c.setUp(ctx, conn, &report); err != nil {
 		return c.hint(err)
 	}
 	return errors.Join(c.print(a, report), drifted(report.Drift))
@@ -63,15 +59,19 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 // maxReplicas is how many JetStream allows.
 const maxReplicas = 5
 
+// setUp makes or checks the buckets. A drift is no error here: it is reported.
 func (c *initCmd) setUp(ctx context.Context, conn *bus.Conn, report *initReport) error {
-	if !c.Check {
-		made, err := conn.SetUp(ctx, c.Replicas)
-		report.Made = append(report.Made, made...)
+	if c.Check {
+		drifts, err := conn.Check(ctx, c.Replicas)
+		report.Drift = append(report.Drift, drifts...)
 		return err
 	}
-	drifts, err := conn.Check(ctx, c.Replicas)
-	if err == nil && len(drifts) > 0 {
-		err = &bus.DriftError{Drifts: drifts}
+	made, err := conn.SetUp(ctx, c.Replicas)
+	report.Made = append(report.Made, made...)
+	var drift *bus.DriftError
+	if errors.As(err, &drift) {
+		report.Drift = drift.Drifts
+		return nil
 	}
 	return err
 }

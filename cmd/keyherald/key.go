@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -38,18 +36,9 @@ func (p publicKey) read(a *app) (registry.PublicKey, error) {
 		}
 		return registry.PublicKey{}, nil
 	}
-	var r io.Reader = a.in
-	if p.Public != "-" {
-		f, err := os.Open(p.Public)
-		if err != nil {
-			return registry.PublicKey{}, err
-		}
-		defer f.Close()
-		r = f
-	}
-	text, err := readLimited(r, maxPublicKeyFile)
+	text, err := a.readInput("the public key", p.Public, maxPublicKeyFile)
 	if err != nil {
-		return registry.PublicKey{}, fmt.Errorf("reading the public key: %w", err)
+		return registry.PublicKey{}, err
 	}
 	key, err := registry.ParsePublicKey([]byte(text))
 	if err != nil {

@@ -58,6 +58,15 @@ func (c credential) accessKey() (events.AccessKey, error) {
 	return key, nil
 }
 
+// minter mints, with the access key, tokens and assertions for the token service of an issuer.
+func (c credential) minter(issuer string) (*mint.Minter, error) {
+	key, err := c.accessKey()
+	if err != nil {
+		return nil, err
+	}
+	return mint.FromAccessKey(key, issuer)
+}
+
 func readSecret(file string) (string, error) { return readFile(file, maxSecretFile) }
 
 func readFile(file string, limit int64) (string, error) {
@@ -67,6 +76,24 @@ func readFile(file string, limit int64) (string, error) {
 	}
 	defer f.Close()
 	return readLimited(f, limit)
+}
+
+// readInput reads a file with what is said to be in it, of at most limit bytes; - is standard input.
+func (a *app) readInput(what, file string, limit int64) (string, error) {
+	var r io.Reader = a.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		r = f
+	}
+	text, err := readLimited(r, limit)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", what, err)
+	}
+	return text, nil
 }
 
 func readLimited(r io.Reader, limit int64) (string, error) {
@@ -99,11 +126,7 @@ type tokenMintCmd struct {
 }
 
 func (c *tokenMintCmd) Run(a *app) error {
-	key, err := c.accessKey()
-	if err != nil {
-		return err
-	}
-	minter, err := mint.FromAccessKey(key, c.Issuer)
+	minter, err := c.minter(c.Issuer)
 	if err != nil {
 		return err
 	}

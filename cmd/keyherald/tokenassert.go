@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/keyherald/keyherald/issuer/mint"
-)
+import "fmt"
 
 type tokenAssertCmd struct {
 	credential
@@ -14,11 +10,7 @@ type tokenAssertCmd struct {
 }
 
 func (c *tokenAssertCmd) Run(a *app) error {
-	key, err := c.accessKey()
-	if err != nil {
-		return err
-	}
-	minter, err := mint.FromAccessKey(key, c.Issuer)
+	minter, err := c.minter(c.Issuer)
 	if err != nil {
 		return err
 	}

@@ -170,23 +170,11 @@ func EnsureBuckets(ctx context.Context, js jetstream.JetStream, replicas int) er
 // CheckBuckets compares the streams of the buckets with [StreamConfig] and returns every difference. Replicas of zero
 // allow any number. Description, placement and other people's metadata are the operator's business.
 func CheckBuckets(ctx context.Context, js jetstream.JetStream, replicas int, buckets ...Bucket) ([]Drift, error) {
-	var drifts []Drift
-	for _, b := range buckets {
-		stream, err := js.Stream(ctx, b.Stream())
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			drifts = append(drifts, Drift{Stream: b.Stream(), Setting: settingExists, Have: "false", Want: "true"})
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the settings of bucket %s: %w", b, err)
-		}
-		found, err := compare(b, replicas, stream.CachedInfo().Config)
-		if err != nil {
-			return nil, fmt.Errorf("read the settings of bucket %s: %w", b, err)
-		}
-		drifts = append(drifts, found...)
+	found, err := inspect(replicas, buckets, func(b Bucket) (jetstream.Stream, error) { return js.Stream(ctx, b.Stream()) })
+	if err != nil {
+		return nil, err
 	}
-	return drifts, nil
+	return found.all(), nil
 }
 
 // compare lists the differences of a stream's settings, sorted by name. It works on their JSON, so that a setting which

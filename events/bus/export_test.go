@@ -14,7 +14,7 @@ var (
 func (k *KeySet) KeysFeed() *Feed        { return k.keysFeed }
 func (k *KeySet) RevocationsFeed() *Feed { return k.revFeed }
 
-// CheckVersion is what CheckServer asks of a server's version.
+// CheckVersion is what SetUp asks of a server's version.
 var CheckVersion = checkVersion
 
 // NewReporter is what a key set hands its reports to. It returns how to hand one in, and how to end it.

@@ -14,12 +14,10 @@ var minServer = serverVersion{2, 15}
 
 type serverVersion struct{ major, minor int }
 
-// CheckServer returns an [ErrOldServer] if the server is older than buckets need.
-func (c *Conn) CheckServer() error { return checkVersion(c.ServerVersion()) }
-
 // ServerVersion is the version of the server that the connection is to now, or empty while there is none.
 func (c *Conn) ServerVersion() string { return c.nc.ConnectedServerVersion() }
 
+// checkVersion returns an [ErrOldServer] if the server's version is older than buckets need.
 func checkVersion(text string) error {
 	var v serverVersion
 	if _, err := fmt.Sscanf(text, "%d.%d.", &v.major, &v.minor); err != nil {
@@ -62,10 +60,7 @@ func (c *Conn) SetUp(ctx context.Context, replicas int) (made []Bucket, err erro
 // Check compares the buckets with what they must be, and changes nothing. Errors are as of [Conn.SetUp]. Replicas of zero allow any number.
 func (c *Conn) Check(ctx context.Context, replicas int) ([]Drift, error) {
 	found, err := c.inspect(ctx, replicas)
-	for _, b := range found.missing {
-		found.drifts = append(found.drifts, Drift{Stream: b.Stream(), Setting: settingExists, Have: "false", Want: "true"})
-	}
-	return found.drifts, err
+	return found.all(), err
 }
 
 // inspection is what was found of the buckets.
@@ -75,12 +70,25 @@ type inspection struct {
 	replicas int     // most that a bucket has
 }
 
-func (c *Conn) inspect(ctx context.Context, replicas int) (found inspection, err error) {
-	if err := c.CheckServer(); err != nil {
-		return found, err
+// all are the drifts of all buckets, those that are missing last.
+func (i *inspection) all() []Drift {
+	drifts := i.drifts
+	for _, b := range i.missing {
+		drifts = append(drifts, Drift{Stream: b.Stream(), Setting: settingExists, Have: "false", Want: "true"})
 	}
-	for _, b := range Buckets() {
-		stream, err := c.lookUp(ctx, b)
+	return drifts
+}
+
+func (c *Conn) inspect(ctx context.Context, replicas int) (inspection, error) {
+	if err := checkVersion(c.ServerVersion()); err != nil {
+		return inspection{}, err
+	}
+	return inspect(replicas, Buckets(), func(b Bucket) (jetstream.Stream, error) { return c.lookUp(ctx, b) })
+}
+
+func inspect(replicas int, buckets []Bucket, lookUp func(Bucket) (jetstream.Stream, error)) (found inspection, err error) {
+	for _, b := range buckets {
+		stream, err := lookUp(b)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			found.missing = append(found.missing, b)
 			continue

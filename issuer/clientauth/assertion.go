@@ -124,21 +124,30 @@ func unfit(code Code, param, problem string, who events.Name) *Error {
 	return &Error{Code: code, Description: param + ": " + problem, Reason: "assertion: " + problem, Claimed: who}
 }
 
-// checkTimes bounds the assertion's life on both ends, also if it has no iat (which RFC 7523 leaves optional).
-func checkTimes(c *jws.Claims, now time.Time, life time.Duration) string {
-	exp := time.Unix(c.Expiry, 0)
-	issued := issuedAt(c, life)
+// checkClock checks when an assertion, of whomever, is good.
+func checkClock(c *jws.Claims, now time.Time) string {
 	switch {
 	case !c.HasExpiry:
 		return "exp is required"
-	case !now.Before(exp.Add(leeway)):
+	case !now.Before(time.Unix(c.Expiry, 0).Add(leeway)):
 		return "it has expired"
 	case c.HasNotBefore && now.Add(leeway).Before(time.Unix(c.NotBefore, 0)):
 		return "it is not valid yet (nbf)"
+	case c.HasIssuedAt && now.Add(leeway).Before(time.Unix(c.IssuedAt, 0)):
+		return "iat is in the future"
+	}
+	return ""
+}
+
+// checkTimes bounds the assertion's life on both ends, also if it has no iat (which RFC 7523 leaves optional).
+func checkTimes(c *jws.Claims, now time.Time, life time.Duration) string {
+	if problem := checkClock(c, now); problem != "" {
+		return problem
+	}
+	exp := time.Unix(c.Expiry, 0)
+	issued := issuedAt(c, life)
+	switch {
 	case now.Add(leeway).Before(issued):
-		if c.HasIssuedAt {
-			return "iat is in the future"
-		}
 		return fmt.Sprintf("exp is too far away: it may live for %.0f minutes", life.Minutes())
 	case exp.Sub(issued) > life:
 		// With what is above this bounds its age, too.

@@ -55,15 +55,11 @@ func checkForeign(t *jws.Token, r *Request, now time.Time) string {
 		return "aud must be one audience alone: each of several could pass the assertion on to this server"
 	case c.Confirmation != nil:
 		return "it is bound to a key (cnf): who sends it alone does not prove to have that"
-	case !c.HasExpiry:
-		return "exp is required"
-	case !now.Before(time.Unix(c.Expiry, 0).Add(leeway)):
-		return "it has expired"
-	case c.HasNotBefore && now.Add(leeway).Before(time.Unix(c.NotBefore, 0)):
-		return "it is not valid yet (nbf)"
-	case c.HasIssuedAt && now.Add(leeway).Before(time.Unix(c.IssuedAt, 0)):
-		return "iat is in the future"
-	case c.HasIssuedAt && c.Expiry <= c.IssuedAt:
+	}
+	if problem := checkClock(c, now); problem != "" {
+		return problem
+	}
+	if c.HasIssuedAt && c.Expiry <= c.IssuedAt {
 		return "exp is not after iat"
 	}
 	return ""

@@ -13,8 +13,8 @@ import (
 // held is a token in hand. It is not changed. Its times are of the wall clock, by which tokens end, and not of the monotonic
 // one, which stands still while a machine is suspended.
 type held struct {
-	token             oauth2.Token
-	since, renew, end time.Time
+	token        oauth2.Token
+	since, renew time.Time
 }
 
 // hold decides when a token is renewed: see [Source]. One that ends soon is used for at least a quarter of its life.
@@ -27,7 +27,7 @@ func hold(token *Token, since time.Time) *held {
 	if token.Scope != "" {
 		t = *t.WithExtra(map[string]any{"scope": token.Scope})
 	}
-	return &held{token: t, since: since, renew: end.Add(-lead), end: end}
+	return &held{token: t, since: since, renew: end.Add(-lead)}
 }
 
 // copy returns a token that its caller may change.

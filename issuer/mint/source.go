@@ -99,7 +99,7 @@ func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	}
 	h, f, err := s.board(ctx, now, "")
 	switch {
-	case h != nil && now.Before(h.end): // whatever becomes of the renewal
+	case h != nil && now.Before(h.token.Expiry): // whatever becomes of the renewal
 		return h.copy(), nil
 	case err != nil:
 		return nil, err
@@ -139,7 +139,7 @@ func (s *Source) Status() Status {
 	defer s.mu.Unlock()
 	status := Status{Err: s.err, Failures: s.failures}
 	if h := s.held.Load(); h != nil {
-		status.Expires = h.end
+		status.Expires = h.token.Expiry
 	}
 	return status
 }
@@ -161,7 +161,7 @@ func (s *Source) Close() {
 func (s *Source) Format(f fmt.State, _ rune) {
 	text := "token source without a token"
 	if h := s.held.Load(); h != nil {
-		text = "token source with an " + Token{Expires: h.end}.describe()
+		text = "token source with an " + Token{Expires: h.token.Expiry}.describe()
 	}
 	_, _ = io.WriteString(f, text)
 }

@@ -219,10 +219,10 @@ func (a *API) updateClient(ctx context.Context, caller registry.Caller, name eve
 		Scope: c.scope, Audience: c.audience, Resource: c.resource, Offline: c.offline, MaxTokenTTL: c.maxTokenTTL, Profile: &c.profile,
 	}
 	if len(ifMatch) > 0 && strings.TrimSpace(ifMatch[0]) != "*" {
-		if !matches(ifMatch, a.etag(entry)) {
+		update.Unchanged = a.revision(entry)
+		if !matches(ifMatch, entityTag(update.Unchanged)) {
 			return nil, newProblem(http.StatusPreconditionFailed, "changed", "It was changed meanwhile", "the client or a key of it has changed since the answer with that ETag: read it again")
 		}
-		update.Unchanged = a.revision(entry)
 	}
 	entry, err = a.reg.UpdateClient(ctx, caller, name, update)
 	if err != nil {
@@ -286,8 +286,10 @@ func timeText(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(
 // etag is the entity tag of a client: the revision of the last message about it or a key of it, which stand in one stream. Its name, options and tags
 // do not, but each PUT writes the client's record, too.
 func (a *API) etag(entry *events.IssuerEntry) string {
-	return `"` + strconv.FormatUint(a.revision(entry), 10) + `"`
+	return entityTag(a.revision(entry))
 }
+
+func entityTag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
 
 func (a *API) revision(entry *events.IssuerEntry) uint64 {
 	last := entry.Revision

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -39,7 +40,7 @@ type job struct {
 	last     *JWKS
 	asked    map[events.KeyID]bool
 	budget   budget // comes back with the result
-	status   IssuerStatus
+	issuer   events.Name
 }
 
 // result is what came of it.
@@ -58,7 +59,7 @@ type result struct {
 func (w *worker) refresh(ctx context.Context, j job) result {
 	w.counters.fetches.Add(1)
 	res, asked := result{job: j}, present()
-	if res.err = res.budget.load(ctx, w.cfg.Store, j.status.Issuer); res.err == nil {
+	if res.err = res.budget.load(ctx, w.cfg.Store, j.issuer); res.err == nil {
 		res.doc, res.err = w.fetch(ctx, j.uri, j.etag)
 	}
 	if res.err == nil {
@@ -66,7 +67,7 @@ func (w *worker) refresh(ctx context.Context, j job) result {
 	}
 	if res.err == nil {
 		publish, cancel := context.WithTimeout(ctx, publishTimeout)
-		res.did, res.err = w.cfg.Registry.SyncKeys(publish, w.cfg.Caller, j.status.Issuer, registry.Published{
+		res.did, res.err = w.cfg.Registry.SyncKeys(publish, w.cfg.Caller, j.issuer, registry.Published{
 			Source: j.uri, Keys: res.set.Keys, Current: func(ctx context.Context) error { return w.lease.covers(ctx, asked) },
 		})
 		cancel()
@@ -90,7 +91,7 @@ func (w *worker) read(j *job, doc document) (*JWKS, error) {
 	if set == nil {
 		return nil, errors.New("the provider says that nothing has changed, and there was nothing before")
 	}
-	if n := registry.NewKeys(w.cfg.Keys.Keys(), j.status.Issuer, set.Keys); n > j.budget.room(time.Now()) {
+	if n := registry.NewKeys(w.cfg.Keys.Keys(), j.issuer, set.Keys); n > j.budget.room(time.Now()) {
 		return nil, fmt.Errorf("keys at %s: %d new ones, or other ones under known kids, and of an issuer at most %d in %s are registered",
 			j.uri, n, maxNewKeys, newKeysPer)
 	}
@@ -142,18 +143,13 @@ func (s *IssuerStatus) state() State {
 func (w *worker) succeeded(p *provider, res *result) {
 	p.etag, p.last = res.doc.etag, res.set
 	p.schedule.succeeded(res.when, res.asked, func(kid events.KeyID) bool {
-		for _, key := range res.set.Keys {
-			if key.KeyID == kid {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(res.set.Keys, func(key registry.ProviderKey) bool { return key.KeyID == kid })
 	}, res.doc.life)
 	w.counters.added.Add(uint64(len(res.did.Added)))
 	w.counters.changed.Add(uint64(len(res.did.Changed)))
 	w.counters.removed.Add(uint64(len(res.did.Removed)))
 	log := w.cfg.Logger.With().Str("issuer", string(p.name)).Str("jwks_uri", p.uri).Logger()
-	if fmt.Sprint(p.status.Faults) != fmt.Sprint(res.set.Faults) { // not each time
+	if !slices.Equal(p.status.Faults, res.set.Faults) { // not each time
 		for _, f := range res.set.Faults {
 			line := log.Warn().Int("index", f.Index).Str("kid", string(f.KeyID)).Str("reason", f.Reason)
 			if f.Secret {

@@ -152,7 +152,7 @@ func (w *worker) start(ctx context.Context) time.Duration {
 		}
 		p.running = true
 		w.running++
-		job := job{provider: p, uri: p.uri, etag: p.etag, last: p.last, asked: asked, budget: p.budget, status: p.status}
+		job := job{provider: p, uri: p.uri, etag: p.etag, last: p.last, asked: asked, budget: p.budget, issuer: p.name}
 		w.fetching.Go(func() { w.deliver(ctx, w.refresh(ctx, job)) })
 	}
 	return wait
