@@ -57,7 +57,7 @@ func printNewKey(a *app, client events.Name, key registry.NewKey) error {
 	if from := time.Unix(key.Record.NotBefore, 0); from.After(time.Now()) {
 		trusted = "from " + day(key.Record.NotBefore) + " on"
 	}
-	fmt.Fprintf(a.err, "registered key %s of client %s at revision %d: trusted everywhere %s\n", key.KeyID, client, key.Revision, trusted)
+	fmt.Fprintf(a.err, "registered key %s of %s at revision %d: trusted everywhere %s\n", key.KeyID, client, key.Revision, trusted)
 	if key.AccessKey == nil {
 		_, err := fmt.Fprintln(a.out, key.KeyID)
 		return err
