@@ -92,6 +92,7 @@ func FuzzParseContent(f *testing.F) {
 
 func checkParse(t *testing.T, text string) {
 	token, err := Parse(text)
+	checkReader(t, text, token, err)
 	if err != nil {
 		if token != nil {
 			t.Fatal("a token and an error")

@@ -64,7 +64,7 @@ func readHeader(data []byte, t *texts) (h Header, err error) {
 		return Header{}, refuse(ReasonAlgorithm, "header has no alg")
 	}
 	if kid != nil {
-		if h.KeyID, err = t.identifier(kid); err != nil {
+		if h.KeyID, err = t.copiedIdentifier(kid); err != nil {
 			return Header{}, refuseFor(ReasonKeyID, "header kid", err)
 		}
 		if len(h.KeyID) > MaxKeyID {
@@ -72,7 +72,7 @@ func readHeader(data []byte, t *texts) (h Header, err error) {
 		}
 	}
 	if typ != nil {
-		if h.Type, err = t.identifier(typ); err != nil {
+		if h.Type, err = t.copiedIdentifier(typ); err != nil {
 			return Header{}, refuseFor(ReasonHeader, "header typ", err)
 		}
 	}

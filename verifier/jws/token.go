@@ -6,8 +6,8 @@ type Token struct {
 	Claims Claims
 
 	// data is the signing input, then the decoded payload, then the decoded signature.
-	data                   []byte
-	payloadAt, signatureAt int
+	data                              []byte
+	headerEnd, payloadAt, signatureAt int
 
 	audience [2]string // room for Claims.Audience, as most tokens need it
 }
@@ -20,13 +20,17 @@ func Parse(token string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.Header.KeyID == "" {
-		return nil, refuse(ReasonKeyID, "header has no kid")
-	}
-	if err := t.Claims.read(t.Payload(), &text, t.audience[:]); err != nil {
+	if err := t.readClaims(&text); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+func (t *Token) readClaims(text *texts) error {
+	if t.Header.KeyID == "" {
+		return refuse(ReasonKeyID, "header has no kid")
+	}
+	return t.Claims.read(t.Payload(), text, t.audience[:])
 }
 
 // parseCompact reads what RFC 7515 defines: the form, the header and the bytes of payload and signature.
@@ -35,29 +39,48 @@ func parseCompact(token string, text *texts) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A header is decoded on the stack: what is allocated is allocated only for tokens with a good one.
-	var room [MaxHeader]byte
-	header, err := decode(room[:0], c.header)
+	h, err := decodeHeader(c.header, text, decodedLen(c.payload))
 	if err != nil {
 		return nil, err
 	}
-	text.room = min(len(header)+decodedLen(c.payload), usualTexts)
-	h, err := readHeader(header, text)
-	if err != nil {
-		return nil, err
-	}
-
-	t := &Token{Header: h, payloadAt: len(c.header) + 1 + len(c.payload)}
-	data := make([]byte, 0, t.payloadAt+decodedLen(c.payload)+decodedLen(c.signature))
-	data = append(data, token[:t.payloadAt]...)
-	if data, err = decode(data, c.payload); err != nil {
-		return nil, err
-	}
-	t.signatureAt = len(data)
-	if t.data, err = decode(data, c.signature); err != nil {
+	t := &Token{Header: h}
+	if err := t.decode(token, c); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// decodeHeader reads a header as it stands in the token. The texts to come after it have more bytes.
+func decodeHeader(segment string, text *texts, more int) (Header, error) {
+	// A header is decoded on the stack: what is allocated is allocated only for tokens with a good one.
+	var room [MaxHeader]byte
+	header, err := decode(room[:0], segment)
+	if err != nil {
+		return Header{}, err
+	}
+	text.room = min(len(header)+more, usualTexts)
+	return readHeader(header, text)
+}
+
+// decode fills the buffer of t, whose header was read.
+func (t *Token) decode(token string, c compact) error {
+	t.headerEnd = len(c.header)
+	t.payloadAt = t.headerEnd + 1 + len(c.payload)
+	data := t.data[:0]
+	if size := t.payloadAt + decodedLen(c.payload) + decodedLen(c.signature); cap(data) < size {
+		data = make([]byte, 0, size)
+	}
+	data = append(data, token[:t.payloadAt]...)
+	data, err := decode(data, c.payload)
+	if err != nil {
+		return err
+	}
+	t.signatureAt = len(data)
+	if data, err = decode(data, c.signature); err != nil {
+		return err
+	}
+	t.data = data
+	return nil
 }
 
 // The methods below return parts of one buffer, which must not be changed. Their capacity ends with them, so that to append
