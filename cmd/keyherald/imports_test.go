@@ -23,6 +23,7 @@ var layers = []struct {
 	{"events/bus", []string{"events"}, "transport: it moves records and knows nothing about tokens"},
 	{"events/embedded", []string{"events/bus"}, "a server in process: it knows buckets and roles, not what is in them"},
 	{"events/eventstest", []string{"events", "events/bus", "events/embedded"}, "test kit of the three above"},
+	{"verifier/ed25519fast", nil, "arithmetic, which must agree with crypto/ed25519 and nothing else; a leaf"},
 	{"verifier/jws", []string{"events/strictjson"}, "parses what strangers send: nothing that is not needed for it"},
 	{"verifier", []string{"events", "events/bus", "verifier/jws"}, "embedded in every service: it decides, and follows the bus in Connect only"},
 	{"verifier/httpauth", []string{"verifier"}, "adapter"},
@@ -54,7 +55,7 @@ var outside = []struct {
 	{"github.com/prometheus", []string{"issuer", "cmd/keyherald"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
 	{"golang.org/x/oauth2", []string{"issuer/mint"}, "for the shape of a token source only"},
-	{"filippo.io/edwards25519", []string{"events"}, "curve points are judged in one place, at admission"},
+	{"filippo.io/edwards25519", []string{"events", "verifier/ed25519fast"}, "curve points are judged in one place, at admission; what verifies with them judges nothing"},
 	{"github.com/santhosh-tekuri/jsonschema", []string{"registry/admin/admintest"}, "it checks our answers in tests; requests are checked by hand, and in less code"},
 	{"github.com/lestrrat-go/jwx", []string{"registry", "issuer"}, "for JWK and JWKS files only: it is lenient and slow where tokens are signed and verified"},
 }
