@@ -94,30 +94,39 @@ func (s Scope) Intersect(t Scope) Scope {
 }
 
 // IntersectText returns the values of the text form that are in s, and refuses a text that is no scope. It is what a
-// verifier does with a token's scope, in one allocation.
-func (s Scope) IntersectText(text string) (Scope, error) {
+// verifier does with a token's scope. The values are those of s, so that nothing of the text is kept: all of s, or made in room
+// if they fit.
+func (s Scope) IntersectText(text string, room []string) (Scope, error) {
 	if text == "" {
 		return Scope{}, nil
 	}
 	if len(text) > MaxScope {
 		return Scope{}, errScope
 	}
-	var both []string
+	if most := min(len(s.values), 1+strings.Count(text, " ")); most > cap(room) {
+		room = make([]string, 0, most)
+	}
+	both := room[:0]
 	for rest, more := text, true; more; {
 		var v string
 		v, rest, more = strings.Cut(rest, " ")
 		if !isScopeValue(v) {
 			return Scope{}, errScope
 		}
-		if !s.Has(v) {
+		i, found := slices.BinarySearch(s.values, v)
+		if !found {
 			continue
 		}
-		if both == nil {
-			both = make([]string, 0, min(len(s.values), 1+strings.Count(text, " ")))
-		}
-		if i, found := slices.BinarySearch(both, v); !found {
-			both = slices.Insert(both, i, v)
+		own := s.values[i]
+		if at, twice := slices.BinarySearch(both, own); !twice {
+			both = slices.Insert(both, at, own)
 		}
 	}
-	return Scope{both}, nil
+	switch len(both) {
+	case 0:
+		return Scope{}, nil
+	case len(s.values):
+		return s, nil
+	}
+	return Scope{slices.Clip(both)}, nil
 }

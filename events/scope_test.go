@@ -70,7 +70,8 @@ func TestScopesAreSets(t *testing.T) {
 		if got := a.Intersect(b); !slices.Equal(got.Values(), both) {
 			t.Fatalf("%q and %q have %q in common, want %q", a, b, got, both)
 		}
-		if got, err := a.IntersectText(b.String()); err != nil || !slices.Equal(got.Values(), both) {
+		room := make([]string, rnd.IntN(4))
+		if got, err := a.IntersectText(b.String(), room); err != nil || !slices.Equal(got.Values(), both) {
 			t.Fatalf("%q and the text %q have %q in common, want %q (%v)", a, b, got, both, err)
 		}
 		if a.Contains(b) != contains {

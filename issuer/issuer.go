@@ -52,6 +52,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -145,6 +146,7 @@ type Node struct {
 	auth       *clientauth.Authenticator
 	assertions *clientauth.Assertions
 	judge      *verifier.Verifier
+	judges     sync.Map // *verifier.Verifier of an external issuer, by its name
 	throttle   *throttle
 	ring       keyring
 	rooms      rooms

@@ -82,15 +82,30 @@ func (q *tokenQuery) mayEnd(platform string) bool {
 // verify judges the token as a verifier of the audience does, but for what it may be bound to: who asks is not who holds it. An external
 // issuer's token is judged by a verifier that accepts that issuer, as the service that is its audience may do.
 func (n *Node) verify(q *tokenQuery, audience string) (*verifier.Token, error) {
-	judge := n.judge
-	if e := n.cfg.Keys.Keys().IssuerOf(q.parsed.Claims.Issuer); e != nil && e.Record.Type == events.TypeExternal {
-		var err error
-		judge, err = verifier.New(verifier.Config{Audience: n.cfg.Issuer, MaxStaleness: n.cfg.MaxStaleness, Externals: []events.Name{e.Name}}, n.cfg.Keys)
-		if err != nil {
-			return nil, err
-		}
+	judge, err := n.judgeOf(q.parsed.Claims.Issuer)
+	if err != nil {
+		return nil, err
 	}
 	return judge.VerifyRequest(q.text, verifier.Request{Audience: audience, Confirm: func(verifier.Confirmation) bool { return true }})
+}
+
+// judgeOf returns the verifier of an issuer's tokens. Each external issuer has its own, which accepts that issuer alone, and remembers no
+// tokens: of the others' there are enough.
+func (n *Node) judgeOf(iss string) (*verifier.Verifier, error) {
+	e := n.cfg.Keys.Keys().IssuerOf(iss)
+	if e == nil || e.Record.Type != events.TypeExternal {
+		return n.judge, nil
+	}
+	if judge, ok := n.judges.Load(e.Name); ok {
+		return judge.(*verifier.Verifier), nil
+	}
+	judge, err := verifier.New(verifier.Config{
+		Audience: n.cfg.Issuer, MaxStaleness: n.cfg.MaxStaleness, Externals: []events.Name{e.Name}, TokenCacheMemory: -1, KeyTableMemory: -1,
+	}, n.cfg.Keys)
+	if err == nil {
+		n.judges.Store(e.Name, judge)
+	}
+	return judge, err
 }
 
 // undecided is the answer while the node does not know what the token is worth.

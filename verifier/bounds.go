@@ -41,7 +41,7 @@ func (j *judgement) findClient() error {
 // account is allowed to every client that may mint its own tokens.
 func (j *judgement) checkGrantedAudience() error {
 	for _, aud := range j.token.Claims.Audience {
-		if !j.client.Record.AllowsAudience(aud) && !(j.issuer.Record.Type == events.TypeClient && j.isAccount(aud)) {
+		if !j.client.Record.AllowsAudience(aud) && !(j.issuer.Record.Type == events.TypeClient && isAccount(aud, j.set.Platform())) {
 			return errAudienceNotGiven
 		}
 	}
@@ -73,18 +73,17 @@ func TokenID(t *jws.Token) events.TokenID {
 	return events.TokenByText(t.SigningInput())
 }
 
-// limitScope makes the effective scope. A client's own token without a scope, or with the one value that the SDKs of
+// limitScope makes the effective scope, in room if it fits. A client's own token without a scope, or with the one value that the SDKs of
 // Authress put there, has all that its record grants. One that says it has no scope ("scope":"") has none.
-func (j *judgement) limitScope() error {
+func (j *judgement) limitScope(room []string) (events.Scope, error) {
 	c := &j.token.Claims
 	granted := j.client.Record.Scope
 	if j.issuer.Record.Type == events.TypeClient && (!c.HasScope || c.Scope == "openid") {
-		j.scope = granted
-		return nil
+		return granted, nil
 	}
-	var err error
-	if j.scope, err = granted.IntersectText(c.Scope); err != nil {
-		return errScope
+	scope, err := granted.IntersectText(c.Scope, room)
+	if err != nil {
+		return events.Scope{}, errScope
 	}
-	return nil
+	return scope, nil
 }

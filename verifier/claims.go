@@ -48,22 +48,26 @@ func (j *judgement) checkRequired() error {
 
 func (j *judgement) checkAudience() error {
 	aud := j.token.Claims.Audience
-	if !slices.Contains(aud, j.request.Audience) && !(j.v.cfg.AccountAudience && slices.ContainsFunc(aud, j.isAccount)) {
+	if !slices.Contains(aud, j.request.Audience) && !j.v.isForAccount(aud, j.set.Platform()) {
 		return errAudience
 	}
 	return nil
 }
 
+// isForAccount reports whether an entry of aud is the audience of the platform's whole account, if that is accepted here.
+func (v *Verifier) isForAccount(aud []string, platform *events.IssuerEntry) bool {
+	return v.cfg.AccountAudience && slices.ContainsFunc(aud, func(aud string) bool { return isAccount(aud, platform) })
+}
+
 // isAccount reports whether aud is the audience of the platform's whole account.
-func (j *judgement) isAccount(aud string) bool {
+func isAccount(aud string, platform *events.IssuerEntry) bool {
 	account, ok := strings.CutSuffix(aud, accountSuffix)
-	platform := j.set.Platform()
 	return ok && account != "" && platform != nil && account == platform.Record.Account
 }
 
 func (j *judgement) checkTimes() error {
 	c := &j.token.Claims
-	now, leeway := j.now.Unix(), int64(j.v.cfg.Leeway/time.Second)
+	now, leeway := j.now.Unix(), j.v.leeway()
 	if now >= c.Expiry+leeway {
 		return errExpired
 	}

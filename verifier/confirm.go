@@ -26,17 +26,21 @@ func (j *judgement) checkConfirmation() error {
 	if claims.Confirmation == nil {
 		return nil
 	}
-	if j.request.Confirm == nil {
-		return errBound
-	}
 	sum, ok := claims.CertificateSHA256()
-	if !ok {
+	if !ok && j.request.Confirm != nil {
 		return errBinding
 	}
-	c := Confirmation{CertificateSHA256: sum}
-	if !j.request.Confirm(c) {
+	j.bound = Confirmation{CertificateSHA256: sum}
+	return j.request.confirm(j.bound)
+}
+
+// confirm asks the caller of a bound token.
+func (r *Request) confirm(c Confirmation) error {
+	switch {
+	case r.Confirm == nil:
+		return errBound
+	case !r.Confirm(c):
 		return errNotHolder
 	}
-	j.bound = &c
 	return nil
 }

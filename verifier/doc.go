@@ -35,4 +35,16 @@
 // The keys of external issuers are in the set like all others: somebody else fetches them. A kid that such an issuer does not have
 // is handed to the feed, if that takes it (ReportUnknownKey, as [*bus.KeySet] does), so that a new key is fetched at once. The
 // token is refused all the same, until the key is in the set.
+//
+// # What it costs
+//
+// Most of the cost of a token that has not been seen before is its Ed25519 signature. A key that has verified several of them gets a
+// precomputed table (package keytables), with which it takes about a third of the time; everything else together takes less than a
+// twentieth, and one allocation, the [Token]. A token that was accepted is remembered with what it was accepted for: its repeat
+// costs a hundredth of a signature and no allocation. It is accepted again only if its exp has not come, the issuer, the client and the key are
+// what they were in the set of now, the key's own time has not ended, and the token is not revoked; else it is judged like a new
+// one. So nothing is accepted any longer because it was remembered.
+//
+// [Config.TokenCacheMemory] and [Config.KeyTableMemory] bound what is remembered, or switch it off. [Verifier.Stats] tells what a verifier
+// does and holds; package metrics shows it to Prometheus. Refused tokens leave nothing behind.
 package verifier

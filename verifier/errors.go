@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/keyherald/keyherald/verifier/jws"
 )
@@ -40,6 +41,18 @@ const (
 	ReasonBehind    Reason = "not_up_to_date" // undecided: not in the set, which may be behind
 )
 
+// reasons are all of them.
+var reasons = [...]Reason{
+	ReasonMalformed, ReasonIssuer, ReasonKey, ReasonKeyState, ReasonAlgorithm, ReasonSignature, ReasonType, ReasonClaims, ReasonAudience, ReasonExpired,
+	ReasonTooEarly, ReasonLifetime, ReasonSubject, ReasonClient, ReasonCutOff, ReasonRevoked, ReasonBound, ReasonStale, ReasonBehind,
+}
+
+// Reasons returns all reasons.
+func Reasons() []Reason { return slices.Clone(reasons[:]) }
+
+// Undecided reports whether r is a reason of the verifier's and not of the token: then the error is [ErrUndecided], and else [ErrInvalid].
+func (r Reason) Undecided() bool { return r == ReasonStale || r == ReasonBehind }
+
 // Error is why a token was not accepted. Its text is for logs: the caller who sent the token learns only that it was
 // not accepted (RFC 6750 §3.1). It never contains a part of the token. One Error may be returned many times: it must not be changed.
 type Error struct {
@@ -58,7 +71,7 @@ func (e *Error) Error() string {
 
 // Is makes an Error match ErrInvalid or ErrUndecided.
 func (e *Error) Is(target error) bool {
-	undecided := e.Reason == ReasonStale || e.Reason == ReasonBehind
+	undecided := e.Reason.Undecided()
 	return target == ErrUndecided && undecided || target == ErrInvalid && !undecided
 }
 

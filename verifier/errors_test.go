@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,6 +70,9 @@ func TestV23_ErrorsAreFewAndSayNothingOfTheToken(t *testing.T) {
 			if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), canary) {
 				t.Errorf("the error has a part of the token in it: %#v", err)
 			}
+			if stats := v.Stats(); stats.Refused[reason] != 2 || stats.Accepted != 0 || len(stats.Refused) != len(declaredReasons(t)) {
+				t.Errorf("after two refusals the statistics are %+v", stats)
+			}
 			if strings.ToLower(err.Error()[:1]) != err.Error()[:1] {
 				t.Errorf("error %q does not begin in lower case", err)
 			}
@@ -102,6 +106,12 @@ func declaredReasons(t *testing.T) []verifier.Reason {
 		t.Fatalf("found %d reasons", len(reasons))
 	}
 	return reasons
+}
+
+func TestReasonsAreAllThatAreDeclared(t *testing.T) {
+	if got, want := verifier.Reasons(), declaredReasons(t); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }
 
 func TestTheParsersErrorIsWithinOurs(t *testing.T) {

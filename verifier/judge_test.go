@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -38,6 +39,9 @@ func expect(t *testing.T, v *verifier.Verifier, token string, want verifier.Reas
 		}
 		if want != accepted {
 			t.Fatalf("accepted, want refused for %s", want)
+		}
+		if again, err := v.Verify(token); err != nil || !reflect.DeepEqual(again, result) {
+			t.Fatalf("the second time: %+v, %v; the first time: %+v", again, err, result)
 		}
 		return result
 	}

@@ -1,13 +1,17 @@
 package verifier
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"strings"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/keyherald/keyherald/events"
 )
 
-// Token is a token that was accepted.
+// Token is a token that was accepted. It must not be changed: who shows the same token again gets the same Token.
 type Token struct {
 	Issuer     string            // iss
 	IssuerName events.Name       // its record: "platform", a client, or an external issuer
@@ -22,8 +26,133 @@ type Token struct {
 	IssuedAt   time.Time         // iat; zero if there is none (external only)
 	// Confirmation is what the token is bound to, and what the caller has confirmed; nil: it is a bearer token.
 	Confirmation *Confirmation
-	payload      []byte
+	text         string // the whole token
 }
 
-// Claims returns the token's claims as they were signed, a JSON object. It must not be changed.
-func (t *Token) Claims() json.RawMessage { return t.payload }
+// Claims returns the token's claims as they were signed, a JSON object. It is decoded with every call.
+func (t *Token) Claims() json.RawMessage {
+	_, rest, _ := strings.Cut(t.text, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		panic("verifier: the payload of an accepted token cannot be decoded")
+	}
+	return claims
+}
+
+// accepted is a Token with what it was accepted for. All of it is one allocation.
+type accepted struct {
+	token Token
+
+	// As the set had them. They are replaced whole whenever something about them changes.
+	platform *events.IssuerEntry
+	issuer   *events.IssuerEntry
+	client   *events.IssuerEntry
+	key      *events.KeyEntry
+
+	id          events.TokenID // under which it is revoked
+	from, until int64          // Unix seconds, leeway included: not accepted before the one, nor from the other on
+
+	hash uint64       // of the text
+	size int64        // of all of it, bytes
+	used atomic.Int64 // last, Unix seconds
+
+	confirmation Confirmation // room for what Token points to, as most tokens need it
+	audience     [2]string
+	scopes       [4]string
+	text         []byte // room for the strings of the token
+}
+
+// roomy is an accepted together with so much room for its strings.
+type roomy[Room any] struct {
+	accepted
+	room Room
+}
+
+// newAccepted returns an accepted with room for strings of that many bytes.
+func newAccepted(room int) *accepted {
+	switch {
+	case room <= 512:
+		a := new(roomy[[512]byte])
+		return a.with(a.room[:0], unsafe.Sizeof(*a))
+	case room <= 768:
+		a := new(roomy[[768]byte])
+		return a.with(a.room[:0], unsafe.Sizeof(*a))
+	case room <= 1536:
+		a := new(roomy[[1536]byte])
+		return a.with(a.room[:0], unsafe.Sizeof(*a))
+	}
+	a := new(accepted)
+	return a.with(make([]byte, 0, room), unsafe.Sizeof(*a)+uintptr(room))
+}
+
+func (a *accepted) with(text []byte, size uintptr) *accepted {
+	a.text, a.size = text, int64(size)
+	return a
+}
+
+// keep returns a copy of s, which may be a part of a buffer that is used again. There must be room for it.
+func (a *accepted) keep(s string) string {
+	if s == "" {
+		return ""
+	}
+	from := len(a.text)
+	a.text = append(a.text, s...)
+	return unsafe.String(&a.text[from], len(s)) // what is in text is not written again: the string does not change
+}
+
+// keepAs is keep, without a copy if what is known says the same.
+func (a *accepted) keepAs(known, s string) string {
+	if s == known {
+		return known
+	}
+	return a.keep(s)
+}
+
+// result copies what is to last of the token that was accepted.
+func (j *judgement) result(text string) (*accepted, error) {
+	c := &j.token.Claims
+	room := len(text) + len(c.Issuer) + len(c.Subject) + len(c.ID)
+	for _, aud := range c.Audience {
+		room += len(aud)
+	}
+	a := newAccepted(room)
+	a.platform, a.issuer, a.client, a.key = j.set.Platform(), j.issuer, j.client, j.key
+	record := j.issuer.Record
+	a.token = Token{
+		Issuer: a.keepAs(record.Iss, c.Issuer), IssuerName: j.issuer.Name, IssuerType: record.Type,
+		Subject: a.keepAs(string(j.client.Name), c.Subject), ID: a.keep(c.ID), KeyID: j.key.KeyID,
+		Expires: time.Unix(c.Expiry, 0), text: a.keep(text),
+	}
+	t := &a.token
+	t.Audience = a.audience[:0]
+	for _, aud := range c.Audience {
+		t.Audience = append(t.Audience, a.keepAs(j.request.Audience, aud))
+	}
+	if c.HasIssuedAt {
+		t.IssuedAt = time.Unix(c.IssuedAt, 0)
+	}
+	if j.client.Record.Type == events.TypeClient {
+		t.Client = j.client.Name
+	}
+	if c.Confirmation != nil {
+		a.confirmation = j.bound
+		t.Confirmation = &a.confirmation
+	}
+	if j.v.cache != nil {
+		j.prepareRecall(a)
+	}
+	var err error
+	t.Scope, err = j.limitScope(a.scopes[:0])
+	return a, err
+}
+
+// prepareRecall notes what it takes to recall a. A token without iat is not recalled: how long it may live is counted from now.
+func (j *judgement) prepareRecall(a *accepted) {
+	c := &j.token.Claims
+	if !c.HasIssuedAt {
+		return
+	}
+	a.from, a.until = max(c.IssuedAt, c.NotBefore)-j.v.leeway(), c.Expiry+j.v.leeway()
+	a.id = TokenID(j.token)
+}

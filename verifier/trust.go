@@ -41,6 +41,7 @@ func (j *judgement) checkSignature() error {
 	if key == nil {
 		return j.unknownKey(header.KeyID)
 	}
+	j.key = key
 	switch key.State(j.now) {
 	case events.KeyActive, events.KeyRetiring:
 	case events.KeyUnknown:
@@ -59,7 +60,7 @@ func (j *judgement) checkSignature() error {
 	if !alg.Same(header.Algorithm) {
 		return errAlgorithm
 	}
-	if err := jws.Verify(alg, key.Record.Public, j.token.SigningInput(), j.token.Signature()); err != nil {
+	if err := jws.VerifyWith(j.v.verifyEd25519, alg, key.Record.Public, j.token.SigningInput(), j.token.Signature()); err != nil {
 		return malformed(err)
 	}
 	return nil

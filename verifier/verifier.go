@@ -2,14 +2,18 @@ package verifier
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/verifier/jws"
+	"github.com/keyherald/keyherald/verifier/keytables"
 )
 
 // Config of a verifier. Audience is required, the rest has defaults.
@@ -26,6 +30,13 @@ type Config struct {
 	MaxStaleness time.Duration
 	// Leeway is the tolerance for clocks that differ, for exp, nbf and iat: whole seconds, at most 60. Zero: 30 s.
 	Leeway time.Duration
+	// TokenCacheMemory is how many bytes the cache of verified tokens takes at most. The repeat of a token that is in it costs a
+	// hundredth of a signature's check, and is decided by the live set like any other. Zero: 32 MiB, which is some 20,000
+	// tokens. Negative: there is none.
+	TokenCacheMemory int64
+	// KeyTableMemory is how many bytes the tables take at most that make Ed25519 signatures of keys in use twice as fast to
+	// check. Zero: 32 MiB, which is some 2,000 keys. Negative: there are none, and the standard library checks all.
+	KeyTableMemory int64
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger gets what happens to the feed; at debug level, also that a token brings a key along. The zero Logger is
@@ -48,6 +59,9 @@ const (
 	upToDate = 10 * time.Second
 	// accountSuffix makes the account-wide audience of an account.
 	accountSuffix = ".accounts.authress.io"
+
+	defaultTokenCacheMemory = 32 << 20
+	defaultKeyTableMemory   = 32 << 20
 )
 
 // Feed is the live key set that a verifier judges by. [*bus.KeySet] is one.
@@ -82,6 +96,13 @@ type Verifier struct {
 	reporter  unknownKeyReporter // nil: there is nobody to tell
 	externals map[events.Name]bool
 	close     func()
+
+	judgements    sync.Pool // of *judgement
+	headers       *jws.Headers
+	cache         *cache
+	tables        *keytables.Tables
+	verifyEd25519 func(key ed25519.PublicKey, message, signature []byte) bool
+	counts        counters
 }
 
 // New makes a verifier over a feed that the caller owns.
@@ -113,7 +134,18 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	v := &Verifier{cfg: cfg, externals: map[events.Name]bool{}, close: func() {}}
+	if cfg.TokenCacheMemory == 0 {
+		cfg.TokenCacheMemory = defaultTokenCacheMemory
+	}
+	if cfg.KeyTableMemory == 0 {
+		cfg.KeyTableMemory = defaultKeyTableMemory
+	}
+	v := &Verifier{
+		cfg: cfg, externals: map[events.Name]bool{}, close: func() {},
+		judgements: sync.Pool{New: func() any { return new(judgement) }},
+		headers:    jws.NewHeaders(), cache: newCache(cfg.TokenCacheMemory), tables: keytables.New(cfg.KeyTableMemory),
+	}
+	v.verifyEd25519 = v.tables.Verify
 	v.follow(feed)
 	for _, name := range cfg.Externals {
 		if _, err := events.ParseName(string(name)); err != nil {
@@ -160,7 +192,13 @@ func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 }
 
 // Close ends what Connect started. The verifier goes on judging by the set that it has, which only gets older.
-func (v *Verifier) Close() { v.close() }
+func (v *Verifier) Close() {
+	v.close()
+	v.tables.Close()
+}
+
+// leeway in seconds.
+func (v *Verifier) leeway() int64 { return int64(v.cfg.Leeway / time.Second) }
 
 // Status is what a verifier knows about its set.
 type Status struct {

@@ -16,22 +16,25 @@ type Request struct {
 	Confirm func(Confirmation) bool
 }
 
-// judgement is the state of one call of Verify.
+// judgement is the state of one call of Verify. It is used again for the next one: what is read of a token holds until then, and
+// what is kept of it is copied (see [judgement.result]).
 type judgement struct {
 	v       *Verifier
 	request Request
 	set     *events.Set
 	now     time.Time
 	age     time.Duration // of the set's last confirmation
-	token   *jws.Token
+	token   *jws.Token    // of the reader
 	issuer  *events.IssuerEntry
+	key     *events.KeyEntry
 	client  *events.IssuerEntry // whose record bounds the token: the client's, or the external issuer's
-	scope   events.Scope        // effective
-	bound   *Confirmation
+	bound   Confirmation
+
+	reader jws.Reader
 }
 
 // Verify judges a bearer token. The error is an [*Error]; see the package comment for what it can mean. It makes no network
-// call and takes no lock.
+// call and takes no lock. The same Token may be returned for the same token later: it must not be changed.
 func (v *Verifier) Verify(token string) (*Token, error) { return v.VerifyRequest(token, Request{}) }
 
 // VerifyRequest is Verify for a token whose request is known: for another audience, or with what the token may be bound to.
@@ -42,12 +45,41 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 	// The confirmation is read before the set, and before the clock: a set that is swapped in meanwhile is newer than it is
 	// taken for. The other way round, what an old set lacks would be judged by the confirmation of the next.
 	confirmed := v.feed.Confirmed()
-	j := judgement{v: v, request: r, set: v.feed.Keys(), now: v.cfg.Now()}
-	j.age = staleness(j.now, confirmed)
-	if v.tooOld(j.age) {
-		return nil, errStale
+	set, now := v.feed.Keys(), v.cfg.Now()
+	age := staleness(now, confirmed)
+	if v.tooOld(age) {
+		return nil, v.counts.refused(errStale)
 	}
-	t, err := jws.Parse(token)
+	hash := v.cache.hash(token)
+	if t, err := v.recall(token, hash, set, now, &r); err != nil {
+		return nil, v.counts.refused(err)
+	} else if t != nil {
+		v.counts.recalled(hash)
+		return t, nil
+	}
+	j := v.judgements.Get().(*judgement)
+	defer j.release()
+	j.v, j.request, j.set, j.now, j.age = v, r, set, now, age
+	a, err := j.decide(token)
+	if err != nil {
+		return nil, v.counts.refused(err)
+	}
+	v.counts.accepted(hash)
+	v.cache.add(hash, a, now)
+	return &a.token, nil
+}
+
+// release hands the judgement on. It must not keep a set alive that was replaced.
+func (j *judgement) release() {
+	v := j.v
+	j.v, j.request, j.set, j.token = nil, Request{}, nil, nil
+	j.issuer, j.key, j.client = nil, nil, nil
+	v.judgements.Put(j)
+}
+
+func (j *judgement) decide(token string) (*accepted, error) {
+	v := j.v
+	t, err := j.reader.Parse(token, v.headers)
 	if err != nil {
 		return nil, malformed(err)
 	}
@@ -55,61 +87,25 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 	if len(t.Header.Ignored) > 0 {
 		v.cfg.Logger.Debug().Strs("header", t.Header.Ignored).Msg("token brings a key or a place of one: ignored")
 	}
-	if err := j.judge(); err != nil {
-		return nil, err
+	for _, check := range checks {
+		if err := check(j); err != nil {
+			return nil, err
+		}
 	}
-	return j.result(), nil
+	v.headers.Add(t)
+	return j.result(token)
 }
 
-// judge makes the checks in the order of the package comment. The calls are spelt out: through function values, j would
-// be allocated for every token.
-func (j *judgement) judge() error {
-	err := j.findIssuer()
-	if err == nil {
-		err = j.checkSignature()
-	}
-	if err == nil {
-		err = j.checkType()
-	}
-	if err == nil {
-		err = j.checkRequired()
-	}
-	if err == nil {
-		err = j.checkAudience()
-	}
-	if err == nil {
-		err = j.checkTimes()
-	}
-	if err == nil {
-		err = j.findClient()
-	}
-	if err == nil {
-		err = j.checkGrantedAudience()
-	}
-	if err == nil {
-		err = j.checkCutOff()
-	}
-	if err == nil {
-		err = j.checkRevoked()
-	}
-	if err == nil {
-		err = j.limitScope()
-	}
-	return err
-}
-
-func (j *judgement) result() *Token {
-	c := &j.token.Claims
-	t := &Token{
-		Issuer: c.Issuer, IssuerName: j.issuer.Name, IssuerType: j.issuer.Record.Type, Subject: c.Subject, Scope: j.scope,
-		Audience: c.Audience, ID: c.ID, KeyID: events.KeyID(j.token.Header.KeyID), Expires: time.Unix(c.Expiry, 0), Confirmation: j.bound,
-		payload: j.token.Payload(),
-	}
-	if c.HasIssuedAt {
-		t.IssuedAt = time.Unix(c.IssuedAt, 0)
-	}
-	if j.client.Record.Type == events.TypeClient {
-		t.Client = j.client.Name
-	}
-	return t
+// checks are made in the order of the package comment.
+var checks = [...]func(*judgement) error{
+	(*judgement).findIssuer,
+	(*judgement).checkSignature,
+	(*judgement).checkType,
+	(*judgement).checkRequired,
+	(*judgement).checkAudience,
+	(*judgement).checkTimes,
+	(*judgement).findClient,
+	(*judgement).checkGrantedAudience,
+	(*judgement).checkCutOff,
+	(*judgement).checkRevoked,
 }

@@ -58,6 +58,10 @@ func (f *feed) Keys() *events.Set                { return f.set }
 func (f *feed) Revocations() *events.Revocations { return f.revocations }
 func (f *feed) Confirmed() time.Time             { return now }
 
+func config() verifier.Config {
+	return verifier.Config{Audience: billing, Externals: []events.Name{"login"}, Leeway: leeway, Now: func() time.Time { return now }}
+}
+
 func newWorld(t testing.TB) *world {
 	w := &world{
 		t:    t,
@@ -65,9 +69,7 @@ func newWorld(t testing.TB) *world {
 		keys: map[string]map[string]*key{},
 	}
 	var err error
-	w.verifier, err = verifier.New(verifier.Config{
-		Audience: billing, Externals: []events.Name{"login"}, Leeway: leeway, Now: func() time.Time { return now },
-	}, w.feed)
+	w.verifier, err = verifier.New(config(), w.feed)
 	if err != nil {
 		t.Fatal(err)
 	}

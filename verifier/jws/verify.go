@@ -16,13 +16,21 @@ var pssOptions = rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: c
 // that is registered with the key, after the caller has seen that the token's header names the same. The error is an [*Error]
 // with [ReasonKey] if the key is not one for alg (see [Algorithm.Fits]), else with [ReasonSignature].
 func Verify(alg Algorithm, key crypto.PublicKey, signingInput, signature []byte) error {
+	return VerifyWith(ed25519.Verify, alg, key, signingInput, signature)
+}
+
+// VerifyWith is Verify with another implementation of [ed25519.Verify], which accepts what that does and nothing else.
+func VerifyWith(
+	verifyEd25519 func(key ed25519.PublicKey, message, signature []byte) bool,
+	alg Algorithm, key crypto.PublicKey, signingInput, signature []byte,
+) error {
 	if !alg.Fits(key) {
 		return refuseKey()
 	}
 	var ok bool
 	switch key := key.(type) {
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(key, signingInput, signature)
+		ok = verifyEd25519(key, signingInput, signature)
 	case *ecdsa.PublicKey:
 		ok = verifyES256(key, signingInput, signature)
 	case *rsa.PublicKey:

@@ -1,0 +1,219 @@
+package verifier
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/verifier/jws"
+)
+
+// cache remembers tokens that were accepted, within a budget of bytes. It may be used by any number of goroutines, who take no
+// lock, neither to look up nor to add.
+//
+// It is a table of small buckets, a token's being chosen by a hash that nobody outside can foretell, and found by its whole text:
+// nobody can make two tokens be one, nor pick the tokens that push another one out. Only what was verified is added. What is found is
+// no more than a hint about the signature: see [accepted.holds].
+//
+// The well-kept caches (otter, ristretto) find without a lock as well, but lock to add and may make whoever adds do the
+// work of evicting, or of a goroutine that has fallen behind; and their bookkeeping costs as much as all else that there is to do
+// for a token that is found.
+type cache struct {
+	seed    maphash.Seed
+	memory  int64 // budget
+	taken   atomic.Int64
+	tokens  atomic.Int64
+	hand    atomic.Uint64            // the bucket to look at next for something to evict
+	buckets atomic.Pointer[[]bucket] // made with the first token
+}
+
+const (
+	// ways is how many tokens a bucket has.
+	ways = 8
+	// bytesPerSlot is far less than a token takes: the budget ends before the slots do, and few buckets are ever full.
+	bytesPerSlot = 512
+	// evictFrom is of how many buckets the least recently used token is evicted: that of all would take too long to find.
+	evictFrom = 4
+	// evictTries is how many are evicted at most to make room for one token.
+	evictTries = 16
+)
+
+// bucket has tokens and, so that few others are touched to find one, a part of the hash of each. The two may disagree for a moment, or for as
+// long as both stay: then the token is not found.
+type bucket struct {
+	tags  [ways]atomic.Uint32
+	slots [ways]atomic.Pointer[accepted]
+}
+
+// newCache returns a cache that takes so many bytes, or nil if that is none.
+func newCache(memory int64) *cache {
+	if memory <= 0 {
+		return nil
+	}
+	return &cache{seed: maphash.MakeSeed(), memory: memory}
+}
+
+func (c *cache) hash(token string) uint64 {
+	if c == nil || len(token) > jws.MaxToken {
+		return 0
+	}
+	return maphash.String(c.seed, token)
+}
+
+func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 } // zero is that of an empty slot
+
+// find returns the token with this text, or nil.
+func (c *cache) find(token string, hash uint64) *accepted {
+	if c == nil {
+		return nil
+	}
+	buckets := c.buckets.Load()
+	if buckets == nil {
+		return nil
+	}
+	b := &(*buckets)[hash%uint64(len(*buckets))]
+	tag := tagOf(hash)
+	for i := range b.tags {
+		if b.tags[i].Load() != tag {
+			continue
+		}
+		if a := b.slots[i].Load(); a != nil && a.hash == hash && a.token.text == token {
+			return a
+		}
+	}
+	return nil
+}
+
+// add remembers a, in the place of the same token, of none, or of the least recently used one in its bucket.
+func (c *cache) add(hash uint64, a *accepted, now time.Time) {
+	if c == nil || a.until == 0 {
+		return
+	}
+	a.hash = hash
+	a.used.Store(now.Unix())
+	buckets := c.table()
+	if !c.reserve(buckets, a.size) {
+		return
+	}
+	b := &buckets[hash%uint64(len(buckets))]
+	at := b.place(a)
+	old := b.slots[at].Swap(a)
+	b.tags[at].Store(tagOf(hash))
+	c.tokens.Add(1)
+	c.forget(old)
+}
+
+func (c *cache) table() []bucket {
+	buckets := c.buckets.Load()
+	if buckets == nil {
+		made := make([]bucket, 1<<bits.Len64(uint64(c.memory/(bytesPerSlot*ways))))
+		c.buckets.CompareAndSwap(nil, &made)
+		buckets = c.buckets.Load()
+	}
+	return *buckets
+}
+
+// place chooses a slot for a.
+func (b *bucket) place(a *accepted) int {
+	least, at := int64(1<<63-1), 0
+	for i := range b.slots {
+		other := b.slots[i].Load()
+		if other != nil && other.hash == a.hash && other.token.text == a.token.text {
+			return i
+		}
+		used := int64(-1)
+		if other != nil {
+			used = other.used.Load()
+		}
+		if used < least {
+			least, at = used, i
+		}
+	}
+	return at
+}
+
+// reserve takes size bytes of the budget, for which it may have to evict others.
+func (c *cache) reserve(buckets []bucket, size int64) bool {
+	if c.taken.Add(size) <= c.memory {
+		return true
+	}
+	for range evictTries {
+		c.evict(buckets)
+		if c.taken.Load() <= c.memory {
+			return true
+		}
+	}
+	c.taken.Add(-size)
+	return false
+}
+
+// evict forgets the token that was used least recently in the next few buckets.
+func (c *cache) evict(buckets []bucket) {
+	var least *accepted
+	var from *atomic.Pointer[accepted]
+	first := c.hand.Add(evictFrom)
+	for n := range uint64(evictFrom) {
+		b := &buckets[(first+n)%uint64(len(buckets))]
+		for i := range b.slots {
+			if a := b.slots[i].Load(); a != nil && (least == nil || a.used.Load() < least.used.Load()) {
+				least, from = a, &b.slots[i]
+			}
+		}
+	}
+	if least != nil && from.CompareAndSwap(least, nil) {
+		c.forget(least)
+	}
+}
+
+// forget gives back what a, which was taken out, had of the budget.
+func (c *cache) forget(a *accepted) {
+	if a != nil {
+		c.taken.Add(-a.size)
+		c.tokens.Add(-1)
+	}
+}
+
+// recall finds a token that was accepted before and would be again. An error is that of a token whose caller does
+// not confirm what it is bound to. Neither: the token has to be judged.
+func (v *Verifier) recall(token string, hash uint64, set *events.Set, now time.Time, r *Request) (*Token, error) {
+	a := v.cache.find(token, hash)
+	if a == nil || !a.holds(v, set, now, r) {
+		return nil, nil
+	}
+	t := &a.token
+	if t.Confirmation != nil {
+		if err := r.confirm(*t.Confirmation); err != nil {
+			return nil, err
+		}
+	}
+	if at := now.Unix(); a.used.Load() != at { // else every core would write to it all the time
+		a.used.Store(at)
+	}
+	return t, nil
+}
+
+// holds reports whether everything that a was accepted for is so now, but for its confirmation. What a record says is not looked at
+// again while the set has the very same one.
+func (a *accepted) holds(v *Verifier, set *events.Set, now time.Time, r *Request) bool {
+	t := &a.token
+	if at := now.Unix(); at < a.from || at >= a.until {
+		return false
+	}
+	// With the same platform, the iss of the platform and of a client lead where they have led: to whoever has the name now.
+	if set.Platform() != a.platform || set.Issuer(a.client.Name) != a.client {
+		return false
+	}
+	if t.IssuerType == events.TypeExternal && set.IssuerOf(t.Issuer) != a.issuer {
+		return false
+	}
+	if key := set.Key(a.issuer.Name, t.KeyID); key != a.key || !key.State(now).Usable() {
+		return false
+	}
+	if revocations := v.feed.Revocations(); revocations.Len() > 0 && revocations.Revoked(a.id) {
+		return false
+	}
+	return slices.Contains(t.Audience, r.Audience) || v.isForAccount(t.Audience, a.platform)
+}
