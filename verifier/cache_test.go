@@ -69,6 +69,7 @@ func newCachedWorld(t *testing.T, seed uint64) *cachedWorld {
 		offline(t, offlineClaims), offline(t, offlineClaims.with("jti", `"j"`).with("aud", `["`+billing+`","`+reports+`"]`)),
 		offline(t, offlineClaims.without("scope").with("iat", "1790000020")), offline(t, offlineClaims.with("aud", `"`+account+`.accounts.authress.io"`)),
 		external(t, externalClaims), external(t, externalClaims.with("jti", `"x"`)), mint(t, loginKey, "JWT", externalClaims.without("iat")),
+		external(t, externalClaims.without("iat").with("exp", "1790003500")), // for too long, before now
 		mint(t, buildsKey, "at+jwt", externalClaims.with("iss", `"`+buildsURL+`"`)),
 		mint(t, strangerKey, "at+jwt", offlineClaims), offline(t, offlineClaims.with("exp", "1789999000")),
 	}
@@ -128,7 +129,7 @@ func (w *cachedWorld) change() {
 	}
 	keys := map[string]signer{"platform": platformKey, "orders": ordersKey, "login": loginKey, "builds": buildsKey}
 	name := pick("platform", "orders", "shipping", "login", "builds")
-	switch w.random.IntN(14) {
+	switch w.random.IntN(16) {
 	case 0:
 		f.put("issuer."+name, strings.Replace(records[name], `"active"`, `"disabled"`, 1))
 	case 1, 2:
@@ -148,6 +149,9 @@ func (w *cachedWorld) change() {
 		f.put("issuer.platform", strings.Replace(platformRecord, []string{platformURL, account}[edit], []string{"https://other.example.com", "acc-9876543210"}[edit], 1))
 	case 8, 9:
 		if s, ok := keys[name]; ok {
+			if w.random.IntN(4) == 0 {
+				s.key = strangerKey.key
+			}
 			f.putKey(events.Name(name), s, pick("", `,"exp":1790000010`, `,"nbf":1790000005`, `,"exp":1790007200`, `,"revoked":{}`))
 		}
 	case 10:
@@ -162,6 +166,8 @@ func (w *cachedWorld) change() {
 	case 12:
 		w.now = now.Add(time.Duration(w.random.IntN(2000)-500) * time.Second)
 		f.confirm(w.now)
+	case 14, 15:
+		f.fill()
 	case 13: // the feed reads everything again
 		fresh := installation(w.t)
 		fresh.revision = f.revision + 100
