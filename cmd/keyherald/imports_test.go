@@ -31,7 +31,7 @@ var layers = []struct {
 	{"verifier/grpcauth", []string{"verifier"}, "adapter, and the only one that brings gRPC"},
 	{"verifier/metrics", []string{"verifier"}, "the only part of the verifier that brings Prometheus"},
 	{"verifier/gate", []string{"verifier", "verifier/httpauth"}, "adapter"},
-	{"verifier/verifiertest", []string{"verifier", "verifier/jws", "events", "issuer/mint"}, "test kit for users: a static set and a minter"},
+	{"verifier/verifiertest", []string{"verifier", "verifier/jws", "events"}, "test kit for users: a set in memory; issuer/mint has no clock that could be put forward, and makes no tokens of others"},
 	{"registry", []string{"events", "events/bus", "events/strictjson"}, "the one place that may write records: it must work without a token service"},
 	{"registry/admin", []string{"events", "events/bus", "events/strictjson", "registry"}, "the registry over HTTP: who calls is said by whoever wires it, so that it needs no verifier and no token service"},
 	{"registry/admin/admintest", []string{"registry/admin"}, "test kit of the OpenAPI document"},
@@ -70,6 +70,8 @@ var forbidden = []struct {
 }{
 	{"verifier", []string{"github.com/nats-io/nats-server", "github.com/prometheus", "google.golang.org/grpc", "html/template", "github.com/alecthomas/kong",
 		"github.com/lestrrat-go", module + "registry", module + "issuer", module + "events/embedded"}, "a service that embeds the verifier compiles it all"},
+	{"verifier/verifiertest", []string{"github.com/nats-io/nats-server", "google.golang.org/grpc", "github.com/prometheus", module + "issuer"},
+		"tests of services should build quickly, too"},
 	{"verifier/httpauth", []string{"google.golang.org/grpc", "html/template", "github.com/prometheus"}, "as verifier"},
 	{"issuer/mint", []string{"github.com/nats-io", "html/template", "github.com/lestrrat-go", "github.com/prometheus", "github.com/rs/zerolog", "cloud.google.com",
 		"golang.org/x/oauth2/google", "golang.org/x/oauth2/clientcredentials"}, "embedded in every service that mints"},
