@@ -56,6 +56,8 @@ var outside = []struct {
 	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
 	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "cmd/keyherald"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
+	{"google.golang.org/genproto", []string{"verifier/grpcauth"}, "for one message of it, in which gRPC says when to try again"},
+	{"google.golang.org/protobuf", []string{"verifier/grpcauth"}, "as gRPC: records and tokens are JSON"},
 	{"golang.org/x/oauth2", []string{"issuer/mint"}, "for the shape of a token source only"},
 	{"filippo.io/edwards25519", []string{"events", "verifier/ed25519fast"}, "curve points are judged in one place, at admission; what verifies with them judges nothing"},
 	{"github.com/santhosh-tekuri/jsonschema", []string{"registry/admin/admintest"}, "it checks our answers in tests; requests are checked by hand, and in less code"},
@@ -70,6 +72,8 @@ var forbidden = []struct {
 }{
 	{"verifier", []string{"github.com/nats-io/nats-server", "github.com/prometheus", "google.golang.org/grpc", "html/template", "github.com/alecthomas/kong",
 		"github.com/lestrrat-go", module + "registry", module + "issuer", module + "events/embedded"}, "a service that embeds the verifier compiles it all"},
+	{"verifier/grpcauth", []string{"github.com/nats-io/nats-server", "github.com/prometheus", "go.opentelemetry.io", "github.com/lestrrat-go", module + "registry",
+		module + "issuer"}, "as verifier, but for gRPC and what that brings"},
 	{"verifier/verifiertest", []string{"github.com/nats-io/nats-server", "google.golang.org/grpc", "github.com/prometheus", module + "issuer"},
 		"tests of services should build quickly, too"},
 	{"verifier/httpauth", []string{"google.golang.org/grpc", "html/template", "github.com/prometheus"}, "as verifier"},
