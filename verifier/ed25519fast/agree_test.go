@@ -16,7 +16,7 @@ type signed struct {
 	key, message, signature []byte
 }
 
-// agree tests that we decide as crypto/ed25519 does, and returns the decision.
+// agree tests that New and Verify decide as crypto/ed25519 does, and returns the decision.
 func agree(t testing.TB, s signed) bool {
 	t.Helper()
 	if len(s.key) != ed25519.PublicKeySize { // of which crypto/ed25519 says nothing: it panics

@@ -10,9 +10,10 @@ const (
 	rows  = 11 // digits of a tooth; teeth * rows = 253, the bits of the order
 )
 
-// comb says how many teeth each table has.
+// comb says how many teeth each table has: one with n teeth has 2^(n-1) entries.
 type comb []uint
 
+// Chosen by measurement. More teeth to a table are fewer additions, and more memory for every key; the base point's is there once.
 var (
 	keyComb  = comb{6, 6, 6, 5}
 	baseComb = comb{12, 11}
@@ -56,7 +57,7 @@ type choice struct{ index, negative uint16 }
 // choices is what to add after each doubling: one entry of every table, those of the key before those of the base point.
 type choices [rows][keyTables + baseTables]choice
 
-// choose chooses for [s]P in the tables of P, which are those from first on.
+// choose chooses for [s]P, or [s+1]P if s is even, in the tables of P, which are those from first on. It needs s < 2^253.
 func (c comb) choose(chosen *choices, first int, s *scalar) {
 	tooth, index := uint(0), uint16(0)
 	for table, n := range c {
@@ -64,7 +65,7 @@ func (c comb) choose(chosen *choices, first int, s *scalar) {
 		for i := range n {
 			digits := s.from(1 + rows*tooth)
 			if tooth++; tooth == teeth {
-				digits |= 1 << (rows - 1)
+				digits |= 1 << (rows - 1) // d[252]
 			}
 			for j := range columns {
 				columns[j] |= spread(digits>>(4*j)) << i

@@ -32,7 +32,7 @@ func unusual(t testing.TB) (all []signed) {
 	// the hash; multiplied by the cofactor they would all do.
 	for i, inA := range lowOrder(t) {
 		for j, inR := range lowOrder(t) {
-			for n := range 3 {
+			for n := range 2 {
 				message := randomBytes(r, 10*n)
 				mixed := newHostile(randomScalar(r), inA)
 				add(fmt.Sprintf("mixed order: %d in A, %d in R", i, j), mixed.encoded, message, mixed.sign(message, randomScalar(r), inR))
@@ -96,7 +96,8 @@ func unusual(t testing.TB) (all []signed) {
 	// S = 0, 1, 2, L-1, L-2: a signer of his own key can make them, as r = S - ka.
 	for _, n := range []*big.Int{new(big.Int), one, big.NewInt(2), new(big.Int).Sub(bigL, one), new(big.Int).Sub(bigL, big.NewInt(2))} {
 		for _, inA := range lowOrder(t) {
-			add(fmt.Sprintf("S = %x", n), newHostile(edwards25519.NewScalar(), inA).encoded, nil, slices.Concat(multiple(n, edwards25519.NewGeneratorPoint()).Bytes(), bytesOf(n)))
+			r := multiple(n, edwards25519.NewGeneratorPoint()).Bytes()
+			add(fmt.Sprintf("S = %x", n), newHostile(edwards25519.NewScalar(), inA).encoded, nil, slices.Concat(r, bytesOf(n)))
 		}
 	}
 	return all
@@ -129,7 +130,7 @@ func TestUnusualSignaturesAreDecidedAsInTheStandardLibrary(t *testing.T) {
 	}
 	t.Logf("%d signatures: %d accepted, of these %d by a key that is not canonical; %d refused that a verifier with the cofactor would accept",
 		len(all), accepted, nonCanonical, cofactor)
-	if accepted < 100 || nonCanonical < 5 || cofactor < 100 {
+	if accepted < 50 || nonCanonical < 5 || cofactor < 500 {
 		t.Error("the test tests little")
 	}
 }
@@ -174,7 +175,7 @@ func TestEveryChangedBitIsDecidedAsInTheStandardLibrary(t *testing.T) {
 // Keys, messages of all lengths around those of SHA-512's blocks, and signatures at random.
 func TestRandomSignaturesAreDecidedAsInTheStandardLibrary(t *testing.T) {
 	r := random(6)
-	for range 100 {
+	for range 40 {
 		private := ed25519.NewKeyFromSeed(randomBytes(r, ed25519.SeedSize))
 		public := private.Public().(ed25519.PublicKey)
 		key, err := New(public)

@@ -22,7 +22,8 @@ func (p *point) setNeutral() {
 	p.fg[1].One()
 }
 
-// add adds q, or its negative if negative is 1. All but Z is half of what it is in Hisil et al. §3.1, with k = 2d.
+// add adds q, or its negative if negative is 1. It is Hisil et al. §3.1 with k = 2d and halved A, B, C and D, so that Z is not to be
+// doubled.
 func (p *point) add(q *entry, negative uint16) {
 	var x, y, z, t, a, b field.Element
 	x.Multiply(&p.e, &p.fg[0])
@@ -38,7 +39,7 @@ func (p *point) add(q *entry, negative uint16) {
 	p.fg[1^negative&1].Add(&z, &t)
 }
 
-// double is Hisil et al. §3.3 with all signs changed, and 2XY for (X+Y)² - X² - Y².
+// double is Hisil et al. §3.3 with the signs of F and H changed, and 2XY for (X+Y)² - X² - Y².
 func (p *point) double() {
 	var x, y, z field.Element
 	x.Multiply(&p.e, &p.fg[0])

@@ -14,7 +14,7 @@ type (
 	baseTable [baseEntries + 1]entry
 )
 
-// base is built when the first key is, in the time of some 20 verifications, and takes 360 KiB.
+// base is built when the first key is, in the time of some 25 verifications, and takes 360 KiB.
 var base = sync.OnceValue(func() *baseTable {
 	t := new(baseTable)
 	fill(t[:], baseComb, edwards25519.NewGeneratorPoint())

@@ -126,7 +126,8 @@ func TestTheCommitmentIsThatOfTheScalars(t *testing.T) {
 	r := random(4)
 	p := new(edwards25519.Point).ScalarBaseMult(randomScalar(r))
 	mixed := new(edwards25519.Point).Add(p, lowOrder(t)[1])
-	numbers := append([]*big.Int{new(big.Int), one, big.NewInt(2), big.NewInt(3), new(big.Int).Sub(bigL, one), new(big.Int).Sub(bigL, big.NewInt(2))}, randomScalars(4)...)
+	numbers := []*big.Int{new(big.Int), one, big.NewInt(2), big.NewInt(3), new(big.Int).Sub(bigL, one), new(big.Int).Sub(bigL, big.NewInt(2))}
+	numbers = append(numbers, randomScalars(4)...)
 	for name, a := range map[string]*edwards25519.Point{"of order L": p, "of order 8L": mixed, "of order 8": lowOrder(t)[1]} {
 		key, err := New(a.Bytes())
 		if err != nil {

@@ -59,7 +59,8 @@ func readWycheproof(t testing.TB) (vectors []signed, valid []bool) {
 	}
 	for _, g := range file.TestGroups {
 		for _, v := range g.Tests {
-			vectors = append(vectors, signed{fmt.Sprintf("Wycheproof %d %s", v.ID, v.Comment), fromHex(t, g.PublicKey.PK), fromHex(t, v.Msg), fromHex(t, v.Sig)})
+			name := fmt.Sprintf("Wycheproof %d %s", v.ID, v.Comment)
+			vectors = append(vectors, signed{name, fromHex(t, g.PublicKey.PK), fromHex(t, v.Msg), fromHex(t, v.Sig)})
 			valid = append(valid, v.Result == "valid")
 		}
 	}
