@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyherald/keyherald/events/strictjson"
@@ -59,23 +60,29 @@ func (m *members) each(known func(name, value []byte) (bool, error)) error {
 // builder writes a record's members in the order of the calls; empty ones are left out.
 type builder struct{ buf []byte }
 
-func (b *builder) raw(name string, value []byte) {
+func (b *builder) name(name string) {
 	if len(b.buf) > 0 {
 		b.buf = append(b.buf, ',')
 	}
 	b.buf = append(appendString(b.buf, name), ':')
+}
+
+func (b *builder) raw(name string, value []byte) {
+	b.name(name)
 	b.buf = append(b.buf, value...)
 }
 
 func (b *builder) str(name, value string) {
 	if value != "" {
-		b.raw(name, appendString(nil, value))
+		b.name(name)
+		b.buf = appendString(b.buf, value)
 	}
 }
 
 func (b *builder) int(name string, value int64) {
 	if value != 0 {
-		b.raw(name, fmt.Appendf(nil, "%d", value))
+		b.name(name)
+		b.buf = strconv.AppendInt(b.buf, value, 10)
 	}
 }
 
@@ -86,17 +93,18 @@ func (b *builder) bool(name string, value bool) {
 }
 
 func (b *builder) strs(name string, values []string) {
-	if len(values) == 0 {
-		return
-	}
-	list := []byte{'['}
 	for i, v := range values {
-		if i > 0 {
-			list = append(list, ',')
+		if i == 0 {
+			b.name(name)
+			b.buf = append(b.buf, '[')
+		} else {
+			b.buf = append(b.buf, ',')
 		}
-		list = appendString(list, v)
+		b.buf = appendString(b.buf, v)
 	}
-	b.raw(name, append(list, ']'))
+	if len(values) > 0 {
+		b.buf = append(b.buf, ']')
+	}
 }
 
 func (b *builder) extra(extra Extra) {
@@ -107,7 +115,10 @@ func (b *builder) extra(extra Extra) {
 
 // object returns the record. Every Encode reads it back before it hands it out, so that nothing is written that a
 // reader would refuse, or would read as something else; see sameExtra.
-func (b *builder) object() []byte { return append(append([]byte{'{'}, b.buf...), '}') }
+func (b *builder) object() []byte {
+	out := make([]byte, 0, len(b.buf)+2)
+	return append(append(append(out, '{'), b.buf...), '}')
+}
 
 // sameExtra checks that the unknown members of a record that was read back are those that were written: one with the name
 // of a known member would have become that member, or a private one.
@@ -118,8 +129,18 @@ func sameExtra(written, read Extra) error {
 	return nil
 }
 
-// appendString appends s as a JSON string, with <, > and & as they are: scopes and URIs stay readable.
+// appendString appends s as a JSON string in its shortest form, with <, > and & as they are: scopes and URIs stay readable.
 func appendString(dst []byte, s string) []byte {
+	if isText(s) {
+		dst = append(dst, '"')
+		for i := range len(s) {
+			if s[i] == '"' || s[i] == '\\' {
+				dst = append(dst, '\\')
+			}
+			dst = append(dst, s[i])
+		}
+		return append(dst, '"')
+	}
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)

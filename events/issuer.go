@@ -187,6 +187,18 @@ func (r *Issuer) Encode() ([]byte, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
+	out := r.encode()
+	back, err := ParseIssuer(out)
+	if err == nil {
+		err = sameExtra(r.Extra, back.Extra)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (r *Issuer) encode() []byte {
 	var b builder
 	b.str("type", string(r.Type))
 	b.str("status", string(r.Status))
@@ -202,15 +214,7 @@ func (r *Issuer) Encode() ([]byte, error) {
 	b.str("account", r.Account)
 	b.int("iat", r.IssuedAt)
 	b.extra(r.Extra)
-	out := b.object()
-	back, err := ParseIssuer(out)
-	if err == nil {
-		err = sameExtra(r.Extra, back.Extra)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return b.object()
 }
 
 // TokenTTL is the longest life of the issuer's tokens.

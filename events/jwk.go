@@ -208,8 +208,8 @@ func checkRSA(alg Algorithm, key *rsa.PublicKey) error {
 	return nil
 }
 
-// writeJWK writes the members that make the public key.
-func writeJWK(b *builder, alg Algorithm, key crypto.PublicKey) {
+// writeJWK writes the members that make the public key, without its algorithm.
+func writeJWK(b *builder, key crypto.PublicKey) {
 	enc := base64.RawURLEncoding.EncodeToString
 	switch key := key.(type) {
 	case ed25519.PublicKey:
@@ -227,8 +227,6 @@ func writeJWK(b *builder, alg Algorithm, key crypto.PublicKey) {
 		b.str("n", enc(key.N.Bytes()))
 		b.str("e", enc(big.NewInt(int64(key.E)).Bytes()))
 	}
-	b.str("alg", string(alg))
-	b.str("use", "sig")
 }
 
 // Thumbprint is the key's SHA-256 JWK thumbprint in base64url (RFC 7638, RFC 8037 §2).

@@ -2,6 +2,7 @@ package events
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"fmt"
 	"time"
 
@@ -160,16 +161,11 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 		return nil, err
 	}
 	var b builder
-	writeJWK(&b, k.Algorithm, k.Public)
+	writeJWK(&b, k.Public)
+	b.str("alg", string(k.Algorithm))
+	b.str("use", "sig")
 	b.str("kid", string(kid))
-	b.int("iat", k.IssuedAt)
-	b.int("nbf", k.NotBefore)
-	b.int("exp", k.Expires)
-	if k.Revoked != nil {
-		b.raw("revoked", k.Revoked.encode())
-	}
-	b.extra(k.Extra)
-	out := b.object()
+	out := k.complete(&b)
 	back, err := ParseKey(kid, out)
 	if err == nil {
 		err = sameExtra(k.Extra, back.Extra)
@@ -181,6 +177,29 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// complete adds what else there is to the members of the public key, and returns the record.
+func (k *Key) complete(b *builder) []byte {
+	b.int("iat", k.IssuedAt)
+	b.int("nbf", k.NotBefore)
+	b.int("exp", k.Expires)
+	if k.Revoked != nil {
+		b.raw("revoked", k.Revoked.encode())
+	}
+	b.extra(k.Extra)
+	return b.object()
+}
+
+// compact is the record without what a reader does not need: it is never longer, and has no more members, than what was read. The
+// record must be valid.
+func (k *Key) compact() []byte {
+	var b builder
+	writeJWK(&b, k.Public)
+	if _, ok := k.Public.(*rsa.PublicKey); ok {
+		b.str("alg", string(k.Algorithm))
+	}
+	return k.complete(&b)
 }
 
 func parseKeyRevocation(data []byte) (*KeyRevocation, error) {

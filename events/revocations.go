@@ -55,18 +55,33 @@ func (r *Revocations) Apply(e Entry, now time.Time) {
 		return
 	}
 	until, reason := keepUntil(e, now)
-	if until <= now.Unix() {
-		return
+	if until > now.Unix() && r.keep(id, until) {
+		r.tell(e.change(TokenRevoked, reason))
 	}
+}
+
+// Keep adds what old has: what was seen revoked stays revoked, for as long as old would remember it. Nothing is told of it.
+func (r *Revocations) Keep(old *Revocations) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	for _, e := range old.byExpiry {
+		r.keep(e.id, *old.tokens.get(e.id))
+	}
+}
+
+// keep revokes a token until then at least, and reports whether it was not revoked before.
+func (r *Revocations) keep(id TokenID, until int64) bool {
 	old := r.tokens.get(id)
 	if old != nil && *old >= until {
-		return
+		return false
 	}
 	r.tokens.put(id, &until)
 	if old == nil {
 		heap.Push(&r.byExpiry, expiring{id, until})
-		r.tell(e.change(TokenRevoked, reason))
 	}
+	return old == nil
 }
 
 // keepUntil returns the moment, in Unix seconds, up to which what e revokes must be kept, and why it was revoked.

@@ -1,0 +1,271 @@
+package events
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+)
+
+// Snapshot is what two buckets were at one time: enough to judge tokens when they cannot be reached.
+//
+// A set that is read back says the same as the one that was written, and goes on the same: also how many malformed messages have
+// followed a record is kept. Records are read by the functions that read those in the bucket. What a snapshot says is
+// believed: whoever can write one can add keys, and who can put an old one in its place takes back what was revoked since.
+//
+// # Format
+//
+// Version 1 is the text "keyherald snapshot 1\n", a body, and the SHA-256 of both. In the body, a number is a varint of
+// package encoding/binary (unsigned, but for times), and a text is the number of its bytes and these.
+//
+//	time      Unix seconds at which both sets were confirmed; zero: never
+//	issuers   number, then texts: the names of the issuers that were followed, in order. None: all
+//	keys      revision of the set, then a number of records, in the order of their names:
+//	          name (text), revision, time (Unix seconds: of a key's record, the server's; of a revoked key, when it was
+//	          revoked; of an issuer, zero), malformed messages since, JSON (text; of a revoked key without revoked_at)
+//	rejected  a number of messages, in the order of their names: name (text), revision, server time (Unix seconds, then
+//	          nanoseconds), caller (text), reason (text)
+//	tokens    revision of the set, then a number of revoked tokens, in the order of their names: name (text), when to forget it
+//	          (Unix seconds)
+type Snapshot struct {
+	Confirmed   time.Time // when both were last known to be complete; zero: never
+	Issuers     []Name    // whose records were followed, in order; none: those of all
+	Keys        *Set
+	Revocations *Revocations
+}
+
+const (
+	// snapshotKind begins the file whatever its version.
+	snapshotKind  = "keyherald snapshot "
+	snapshotMagic = snapshotKind + "1\n"
+)
+
+// Digest is the SHA-256 at the end of a snapshot: it stands for everything in it.
+type Digest [sha256.Size]byte
+
+// Encode writes the snapshot. The sets may be changed meanwhile: each is written as it was at one moment, for which its writer waits.
+func (s *Snapshot) Encode(w io.Writer) (Digest, error) {
+	sum := sha256.New()
+	out := &snapshotWriter{w: bufio.NewWriterSize(io.MultiWriter(w, sum), 64<<10)}
+	out.raw(snapshotMagic)
+	confirmed := int64(0)
+	if !s.Confirmed.IsZero() {
+		confirmed = s.Confirmed.Unix()
+	}
+	out.time(confirmed)
+	out.number(uint64(len(s.Issuers)))
+	for _, name := range s.Issuers {
+		out.text(string(name))
+	}
+	out.keys(s.Keys)
+	out.tokens(s.Revocations)
+	if err := out.w.Flush(); err != nil { // and with it every error before
+		return Digest{}, err
+	}
+	digest := Digest(sum.Sum(nil))
+	_, err := w.Write(digest[:])
+	return digest, err
+}
+
+// The errors of a snapshot that cannot be used.
+var (
+	ErrSnapshotVersion = errors.New("a snapshot of another version of keyherald")
+	ErrSnapshotDamaged = errors.New("the snapshot is damaged")
+)
+
+// DecodeSnapshot reads a snapshot. It takes all of it or nothing: the error is one of [ErrSnapshotVersion] and [ErrSnapshotDamaged].
+func DecodeSnapshot(data []byte) (*Snapshot, Digest, error) {
+	if len(data) < len(snapshotMagic)+sha256.Size || string(data[:len(snapshotKind)]) != snapshotKind {
+		return nil, Digest{}, fmt.Errorf("%w: cut off, or no snapshot", ErrSnapshotDamaged)
+	}
+	if string(data[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, Digest{}, fmt.Errorf("%w: %s", ErrSnapshotVersion, quote(string(data[len(snapshotKind):len(snapshotMagic)])))
+	}
+	body, end := data[:len(data)-sha256.Size], data[len(data)-sha256.Size:]
+	if sha256.Sum256(body) != Digest(end) {
+		return nil, Digest{}, fmt.Errorf("%w: cut off, or its SHA-256 is wrong", ErrSnapshotDamaged)
+	}
+	in := &snapshotReader{rest: body[len(snapshotMagic):]}
+	s := &Snapshot{}
+	if at := in.time(); at != 0 {
+		s.Confirmed = time.Unix(at, 0)
+	}
+	for before := ""; in.next(); {
+		before = in.nameAfter(before)
+		name, err := ParseName(before)
+		in.check(err)
+		s.Issuers = append(s.Issuers, name)
+	}
+	s.Keys, s.Revocations = in.keys(), in.tokens()
+	if len(in.rest) > 0 {
+		in.check(errors.New("there is more than belongs to it"))
+	}
+	if in.err != nil {
+		return nil, Digest{}, fmt.Errorf("%w: %w", ErrSnapshotDamaged, in.err)
+	}
+	return s, Digest(end), nil
+}
+
+// snapshotRecord is one record of a set, with what the fold must know of it to go on.
+type snapshotRecord struct {
+	name      string
+	revision  uint64
+	time      int64
+	malformed uint8
+	encode    func() []byte
+}
+
+// records returns what s consists of, as it is at one moment, in order.
+func (s *Set) records() (revision uint64, records []snapshotRecord, rejected []Rejected) {
+	s.mu.RLock()
+	for slot := range s.issuers.all() {
+		if e := slot.entry.Load(); e != nil {
+			records = append(records, snapshotRecord{"", e.Revision, 0, slot.malformed, e.Record.encode})
+			records[len(records)-1].name = IssuerRecord(e.Name).String()
+		}
+	}
+	for slot := range s.keys.all() {
+		e := slot.entry.Load()
+		if e.Record != nil {
+			records = append(records, snapshotRecord{KeyRecord(e.Issuer, e.KeyID).String(), e.Revision, e.Modified, slot.malformed, e.Record.compact})
+		}
+		if e.RevokedBy != 0 {
+			said := *e.Reason
+			at := said.RevokedAt
+			said.RevokedAt = 0 // it may be that of the message, for which the record need not have room
+			records = append(records, snapshotRecord{RevokedRecord(e.Issuer, e.KeyID).String(), e.RevokedBy, at, 0, said.encode})
+		}
+	}
+	for _, r := range s.rejected {
+		rejected = append(rejected, r)
+	}
+	revision = s.revision.Load()
+	s.mu.RUnlock()
+	slices.SortFunc(records, func(a, b snapshotRecord) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(rejected, func(a, b Rejected) int { return cmp.Compare(a.Name, b.Name) })
+	return revision, records, rejected
+}
+
+// restore takes one record of a snapshot into a set that is being made.
+func (s *Set) restore(e Entry, malformed uint8) error {
+	name, err := ParseRecordName(e.Name)
+	if err != nil {
+		return err
+	}
+	if e.Revision == 0 || malformed >= History {
+		return errors.New("a record without a revision, or one that was pushed out")
+	}
+	switch ref := (keyRef{name.Issuer, name.KeyID}); name.Kind {
+	case KindIssuer:
+		record, err := ParseIssuer(e.Value)
+		if err == nil {
+			err = checkTypeOfName(name.Issuer, record.Type)
+		}
+		if err != nil {
+			return err
+		}
+		slot := s.issuerSlot(name.Issuer)
+		s.setIssuer(slot, &IssuerEntry{Name: name.Issuer, Record: record, Revision: e.Revision}, e)
+		slot.malformed = malformed
+	case KindKey:
+		record, err := ParseKey(name.KeyID, e.Value)
+		if err != nil {
+			return err
+		}
+		s.setKey(ref, s.keys.get(ref), record, e)
+		s.keys.get(ref).malformed = malformed
+	case KindRevoked:
+		said, err := parseKeyRevocation(e.Value)
+		if err != nil {
+			return err
+		}
+		said.RevokedAt = e.Time.Unix()
+		s.revoke(ref, e.Revision, said)
+	}
+	return nil
+}
+
+func (out *snapshotWriter) keys(s *Set) {
+	revision, records, rejected := s.records()
+	out.number(revision)
+	out.number(uint64(len(records)))
+	for _, r := range records {
+		out.text(r.name)
+		out.number(r.revision)
+		out.time(r.time)
+		out.number(uint64(r.malformed))
+		out.text(string(r.encode()))
+	}
+	out.number(uint64(len(rejected)))
+	for _, r := range rejected {
+		out.text(r.Name)
+		out.number(r.Revision)
+		out.time(r.Time.Unix())
+		out.number(uint64(r.Time.Nanosecond()))
+		out.text(r.Caller)
+		out.text(r.Reason)
+	}
+}
+
+func (in *snapshotReader) keys() *Set {
+	s := NewSet(nil)
+	revision := in.number(math.MaxUint64)
+	for before := ""; in.next(); {
+		before = in.nameAfter(before)
+		e := Entry{Name: before, Revision: in.number(math.MaxUint64), Time: time.Unix(in.time(), 0)}
+		malformed := in.number(History)
+		e.Value = in.text()
+		if in.err != nil {
+			break
+		}
+		in.check(s.restore(e, uint8(malformed)))
+	}
+	for before := ""; in.next(); {
+		before = in.nameAfter(before)
+		r := Rejected{Name: before, Revision: in.number(math.MaxUint64)}
+		r.Time = time.Unix(in.time(), int64(in.number(uint64(time.Second)))).UTC()
+		r.Caller, r.Reason = string(in.text()), string(in.text())
+		s.rejected[r.Name] = r
+	}
+	s.revision.Store(revision)
+	return s
+}
+
+func (out *snapshotWriter) tokens(r *Revocations) {
+	type token struct {
+		name  string
+		until int64
+	}
+	r.mu.Lock()
+	all := make([]token, len(r.byExpiry))
+	for i, e := range r.byExpiry {
+		all[i] = token{e.id.String(), *r.tokens.get(e.id)}
+	}
+	revision := r.revision.Load()
+	r.mu.Unlock()
+	slices.SortFunc(all, func(a, b token) int { return cmp.Compare(a.name, b.name) })
+	out.number(revision)
+	out.number(uint64(len(all)))
+	for _, t := range all {
+		out.text(t.name)
+		out.time(t.until)
+	}
+}
+
+func (in *snapshotReader) tokens() *Revocations {
+	r := NewRevocations(nil)
+	revision := in.number(math.MaxUint64)
+	for before := ""; in.next(); {
+		before = in.nameAfter(before)
+		id, err := ParseTokenID(before)
+		in.check(err)
+		r.keep(id, in.time())
+	}
+	r.revision.Store(revision)
+	return r
+}
