@@ -183,6 +183,13 @@ func (s *Set) Key(issuer Name, kid KeyID) *KeyEntry {
 // known to be revoked included.
 func (s *Set) Len() (issuers, keys int) { return int(s.known.Load()), s.keys.len() }
 
+// Revoked returns how many keys are revoked by a record revoked.…. The number only rises.
+func (s *Set) Revoked() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.revoked)
+}
+
 // Issuers visits every issuer that has a valid record, in no order.
 func (s *Set) Issuers() iter.Seq[*IssuerEntry] {
 	return func(yield func(*IssuerEntry) bool) {

@@ -12,8 +12,12 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+<<<<<<< HEAD
 	"github.com/keyherald/keyherald/verifier/jws"
 	"github.com/keyherald/keyherald/verifier/keytables"
+=======
+	"github.com/keyherald/keyherald/verifier/snapshot"
+>>>>>>> b927cb5 (Start a verifier from a snapshot when NATS is not there)
 )
 
 // Config of a verifier. Audience is required, the rest has defaults.
@@ -49,6 +53,10 @@ type Config struct {
 	SeedFile string
 	// CredsFile is a file with a user JWT and its seed. Empty: the server asks for no credential.
 	CredsFile string
+	// Snapshot is a file that keeps the last complete key set, so that Connect can start from it when NATS is not there within two
+	// seconds. What it has is as old as it is, by the clock on the wall: MaxStaleness counts, and what is not in it may exist. It belongs
+	// into a directory where only this service can write: see package snapshot for what it is trusted for. Empty: there is none.
+	Snapshot string
 }
 
 const (
@@ -57,6 +65,9 @@ const (
 	// upToDate is how long after a confirmation what is not in the set counts as not existing. The feed confirms every
 	// 3 s or so.
 	upToDate = 10 * time.Second
+	// snapshotAge is how old at least what a file has counts as: only the clock on the wall says when it was confirmed, and that
+	// may have been moved. So it is never proof that something does not exist.
+	snapshotAge = upToDate + time.Second
 	// accountSuffix makes the account-wide audience of an account.
 	accountSuffix = ".accounts.authress.io"
 
@@ -86,7 +97,9 @@ type unknownKeyReporter interface {
 
 var (
 	_ Feed               = (*bus.KeySet)(nil)
+	_ Feed               = (*snapshot.Set)(nil)
 	_ unknownKeyReporter = (*bus.KeySet)(nil)
+	_ unknownKeyReporter = (*snapshot.Set)(nil)
 )
 
 // Verifier judges tokens. It may be used by any number of goroutines.
@@ -163,20 +176,39 @@ func (v *Verifier) follow(feed Feed) {
 }
 
 // Connect connects to NATS and returns when the key set is complete. Until ctx ends it keeps trying, also while no
-// server can be reached. The verifier then keeps its set up to date until it is closed, whatever becomes of ctx.
+// server can be reached, unless there is a snapshot to start from. The verifier then keeps its set up to date until it is closed,
+// whatever becomes of ctx.
 func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 	v, err := newVerifier(cfg, nil)
 	if err == nil && cfg.NATS == "" {
 		err = errors.New("no NATS URL: where to follow the key set")
 	}
-	if err != nil { // before anything is waited for
-		return nil, fmt.Errorf("verifier: %w", err)
+	if err == nil { // before anything is waited for
+		err = v.connect(ctx)
 	}
-	conn, err := bus.Connect(ctx, bus.Config{
-		URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger,
-	})
 	if err != nil {
 		return nil, fmt.Errorf("verifier: %w", err)
+	}
+	return v, nil
+}
+
+func (v *Verifier) connect(ctx context.Context) error {
+	cfg := v.cfg
+	to := bus.Config{URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger}
+	if cfg.Snapshot != "" {
+		set, err := snapshot.Follow(ctx, snapshot.Config{
+			Path: cfg.Snapshot, Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		v.follow(set)
+		v.close = set.Close
+		return nil
+	}
+	conn, err := bus.Connect(ctx, to)
+	if err != nil {
+		return err
 	}
 	set := conn.FollowKeys(cfg.Logger)
 	v.follow(set)
@@ -186,9 +218,9 @@ func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 	}
 	if err := set.Wait(ctx); err != nil {
 		v.close()
-		return nil, fmt.Errorf("verifier: %w", err)
+		return err
 	}
-	return v, nil
+	return nil
 }
 
 // Close ends what Connect started. The verifier goes on judging by the set that it has, which only gets older.

@@ -4,10 +4,10 @@ import "github.com/keyherald/keyherald/events"
 
 // What the tests outside the package need of its inside.
 
-// NewFeedWithJitter and NewKeySetWithJitter take the jitter from the test, so that a simulation can be repeated.
+// NewFeedWithJitter and NewKeySetFromSources take the jitter from the test, so that a simulation can be repeated.
 var (
-	NewFeedWithJitter   = newFeed
-	NewKeySetWithJitter = newKeySet
+	NewFeedWithJitter    = newFeed
+	NewKeySetFromSources = newKeySet
 )
 
 // The feeds of a key set.

@@ -19,9 +19,19 @@ type KeySet struct {
 	revocations *events.Revocations
 	keysFeed    *Feed
 	revFeed     *Feed
+	begun       time.Time // when what it began with was confirmed; zero: never, or it began with nothing
 	changes     broadcaster
 	log         zerolog.Logger
 	reports     *reporter // nil: there is no server to tell
+}
+
+// KeySetConfig says how to follow. The zero value is to begin with nothing, and to say nothing.
+type KeySetConfig struct {
+	// Begin is what readers see until the buckets have been read: it is as good as when it was confirmed. The buckets are read from the
+	// beginning all the same, and nothing of it is left then but the revocations, which count as seen. Nil: empty sets.
+	Begin *events.Snapshot
+	// Logger gets what happens to the feeds. The zero Logger is silent.
+	Logger zerolog.Logger
 }
 
 // KeySetStatus is the state of a key set's two feeds.
@@ -31,20 +41,31 @@ type KeySetStatus struct {
 
 // FollowKeys starts to follow KEYS and REVOCATIONS. The set is empty until it has caught up: see [KeySet.Wait].
 func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
-	k := NewKeySet(c.Source(Keys), c.Source(Revocations), log)
+	return c.FollowKeySet(KeySetConfig{Logger: log})
+}
+
+// FollowKeySet is FollowKeys with more to say about it.
+func (c *Conn) FollowKeySet(cfg KeySetConfig) *KeySet {
+	k := newKeySet(c.Source(Keys), c.Source(Revocations), cfg, rand.N)
 	k.reports = newReporter(c.ReportUnknownKey)
 	return k
 }
 
 // NewKeySet follows the two buckets from any sources.
 func NewKeySet(keys, revocations Source, log zerolog.Logger) *KeySet {
-	return newKeySet(keys, revocations, log, rand.N)
+	return newKeySet(keys, revocations, KeySetConfig{Logger: log}, rand.N)
 }
 
-func newKeySet(keys, revocations Source, log zerolog.Logger, random jitter) *KeySet {
+func newKeySet(keys, revocations Source, cfg KeySetConfig, random jitter) *KeySet {
+	log := cfg.Logger
 	k := &KeySet{log: log}
 	k.keys.Store(events.NewSet(nil))
 	k.revocations = events.NewRevocations(k.tell)
+	if b := cfg.Begin; b != nil {
+		k.begun = b.Confirmed
+		k.keys.Store(b.Keys)
+		k.revocations.Keep(b.Revocations)
+	}
 	k.keysFeed = newFeed(keys, &keyFollower{set: k}, log.With().Str("bucket", string(Keys)).Logger(), random)
 	k.revFeed = newFeed(revocations, &revocationFollower{k.revocations}, log.With().Str("bucket", string(Revocations)).Logger(), random)
 	return k
@@ -70,9 +91,19 @@ func (k *KeySet) Revocations() *events.Revocations { return k.revocations }
 func (k *KeySet) Confirmed() time.Time {
 	a, b := k.keysFeed.Confirmed(), k.revFeed.Confirmed()
 	if b.Before(a) {
-		return b
+		a = b
+	}
+	if a.IsZero() {
+		return k.begun // one of them is still what it began with
 	}
 	return a
+}
+
+// Snapshot is what there is to keep of the set for a later [KeySetConfig.Begin]: it is complete as of Confirmed, and goes on changing.
+func (k *KeySet) Snapshot() *events.Snapshot {
+	s := &events.Snapshot{Confirmed: k.Confirmed()} // read before the sets: what they lack is not confirmed
+	s.Keys, s.Revocations = k.Keys(), k.revocations
+	return s
 }
 
 // Status tells how the feeds are doing.

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
@@ -51,7 +50,7 @@ func newKeySimulation(t *testing.T, seed uint64) *keySimulation {
 		t: t, keys: newWorld(seed), revs: newWorld(seed | 1<<32),
 		heard: map[string]events.Event{}, deadKeys: map[string]bool{}, deadTokens: map[events.TokenID]bool{},
 	}
-	k.set = bus.NewKeySetWithJitter(k.keys.stream, k.revs.stream, zerolog.Nop(), jitter(seed))
+	k.set = bus.NewKeySetFromSources(k.keys.stream, k.revs.stream, bus.KeySetConfig{}, jitter(seed))
 	t.Cleanup(k.set.Close)
 	if err := k.set.Wait(t.Context()); err != nil {
 		t.Fatal(err)
