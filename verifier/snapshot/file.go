@@ -115,14 +115,7 @@ func (f file) clean(now time.Time) error {
 
 // readOwned reads a file that only this user can have written.
 func readOwned(path string, limit int64) ([]byte, error) {
-	before, err := os.Lstat(path) // before it is opened: to open a pipe would wait for a writer
-	if err != nil {
-		return nil, err
-	}
-	if !before.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file but %s: give the path of the file itself", path, before.Mode().Type())
-	}
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +124,8 @@ func readOwned(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !os.SameFile(before, info) {
-		return nil, fmt.Errorf("%s was replaced while it was opened", path)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file but %s", path, info.Mode().Type())
 	}
 	if err := checkOwner(info); err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
