@@ -187,7 +187,9 @@ func (r *Issuer) Encode() ([]byte, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	out := r.encode()
+	var b builder
+	r.write(&b)
+	out := b.object()
 	back, err := ParseIssuer(out)
 	if err == nil {
 		err = sameExtra(r.Extra, back.Extra)
@@ -198,8 +200,8 @@ func (r *Issuer) Encode() ([]byte, error) {
 	return out, nil
 }
 
-func (r *Issuer) encode() []byte {
-	var b builder
+// write writes the members of a valid record.
+func (r *Issuer) write(b *builder) {
 	b.str("type", string(r.Type))
 	b.str("status", string(r.Status))
 	b.str("iss", r.Iss)
@@ -214,7 +216,6 @@ func (r *Issuer) encode() []byte {
 	b.str("account", r.Account)
 	b.int("iat", r.IssuedAt)
 	b.extra(r.Extra)
-	return b.object()
 }
 
 // TokenTTL is the longest life of the issuer's tokens.

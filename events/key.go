@@ -165,7 +165,8 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 	b.str("alg", string(k.Algorithm))
 	b.str("use", "sig")
 	b.str("kid", string(kid))
-	out := k.complete(&b)
+	k.writeWindow(&b)
+	out := b.object()
 	back, err := ParseKey(kid, out)
 	if err == nil {
 		err = sameExtra(k.Extra, back.Extra)
@@ -179,8 +180,17 @@ func (k *Key) Encode(kid KeyID) ([]byte, error) {
 	return out, nil
 }
 
-// complete adds what else there is to the members of the public key, and returns the record.
-func (k *Key) complete(b *builder) []byte {
+// writeCompact writes the members of a valid record that a reader needs: they are never longer, and never more, than those that were read.
+func (k *Key) writeCompact(b *builder) {
+	writeJWK(b, k.Public)
+	if _, ok := k.Public.(*rsa.PublicKey); ok {
+		b.str("alg", string(k.Algorithm))
+	}
+	k.writeWindow(b)
+}
+
+// writeWindow writes all but what makes the public key.
+func (k *Key) writeWindow(b *builder) {
 	b.int("iat", k.IssuedAt)
 	b.int("nbf", k.NotBefore)
 	b.int("exp", k.Expires)
@@ -188,18 +198,6 @@ func (k *Key) complete(b *builder) []byte {
 		b.raw("revoked", k.Revoked.encode())
 	}
 	b.extra(k.Extra)
-	return b.object()
-}
-
-// compact is the record without what a reader does not need: it is never longer, and has no more members, than what was read. The
-// record must be valid.
-func (k *Key) compact() []byte {
-	var b builder
-	writeJWK(&b, k.Public)
-	if _, ok := k.Public.(*rsa.PublicKey); ok {
-		b.str("alg", string(k.Algorithm))
-	}
-	return k.complete(&b)
 }
 
 func parseKeyRevocation(data []byte) (*KeyRevocation, error) {
@@ -237,9 +235,14 @@ func (r *KeyRevocation) Validate() error {
 func (r *KeyRevocation) encode() []byte {
 	var b builder
 	b.int("revoked_at", r.RevokedAt)
+	r.writeReason(&b)
+	return b.object()
+}
+
+// writeReason writes all but the time.
+func (r *KeyRevocation) writeReason(b *builder) {
 	b.str("reason", r.Reason)
 	b.extra(r.Extra)
-	return b.object()
 }
 
 // Encode validates the record and returns the value of a record revoked.….

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -98,6 +99,11 @@ func (k KeyID) part() string {
 		return string(k)
 	}
 	return "b64." + base64.RawURLEncoding.EncodeToString([]byte(k))
+}
+
+// compare orders names: by kind, then by issuer, then by kid.
+func (r RecordName) compare(other RecordName) int {
+	return cmp.Or(cmp.Compare(r.Kind, other.Kind), cmp.Compare(r.Issuer, other.Issuer), cmp.Compare(r.KeyID, other.KeyID))
 }
 
 var errRecordName = errors.New("not a name of KEYS: issuer.<name>, key.<name>.<kid> or revoked.<name>.<kid>")

@@ -10,6 +10,7 @@ import (
 type snapshotWriter struct {
 	w     *bufio.Writer
 	space [binary.MaxVarintLen64]byte
+	json  builder
 }
 
 func (out *snapshotWriter) raw(s string) { _, _ = out.w.WriteString(s) }
@@ -23,6 +24,16 @@ func (out *snapshotWriter) time(t int64) { _, _ = out.w.Write(binary.AppendVarin
 func (out *snapshotWriter) text(s string) {
 	out.number(uint64(len(s)))
 	out.raw(s)
+}
+
+// record writes a record's JSON as a text.
+func (out *snapshotWriter) record(value interface{ writeSnapshot(*builder) }) {
+	out.json.buf = out.json.buf[:0]
+	value.writeSnapshot(&out.json)
+	out.number(uint64(len(out.json.buf) + len("{}")))
+	out.raw("{")
+	_, _ = out.w.Write(out.json.buf)
+	out.raw("}")
 }
 
 // snapshotReader reads the parts of a snapshot. The first error stays; after it, everything is zero.
@@ -39,7 +50,10 @@ func (in *snapshotReader) check(err error) {
 	}
 }
 
-var errCutOff = errors.New("a part is cut off, or not written as it should be")
+var (
+	errCutOff = errors.New("a part is cut off, or not written as it should be")
+	errOrder  = errors.New("names are not in order")
+)
 
 // number reads a number of at most limit.
 func (in *snapshotReader) number(limit uint64) uint64 {
@@ -80,7 +94,7 @@ func (in *snapshotReader) text() []byte {
 func (in *snapshotReader) nameAfter(before string) string {
 	name := string(in.text())
 	if name <= before {
-		in.check(errors.New("names are not in order"))
+		in.check(errOrder)
 	}
 	return name
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// maxFile is the size of a snapshot, in bytes: a million clients with a key each take 400 MB.
+	// maxFile is the size of a snapshot, in bytes: a million clients with a key each take 280 MB.
 	maxFile = 1 << 30
 	// maxConfirmed is the size of what says when a snapshot was confirmed.
 	maxConfirmed = 1 << 10
