@@ -29,3 +29,17 @@ func (s *Set) KeepRevocations(old *Set) []string {
 	slices.Sort(lost)
 	return lost
 }
+
+// OnlyRevoked returns a set of nothing but the keys that s knows to be revoked by a record revoked.…, of the issuers that the caller
+// asks for: what there is to keep for a set that has not followed the same issuers.
+func (s *Set) OnlyRevoked(of func(Name) bool) *Set {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := NewSet(nil)
+	for ref, slot := range s.revoked {
+		if entry := slot.entry.Load(); of(ref.issuer) {
+			out.revoke(ref, entry.RevokedBy, entry.Reason)
+		}
+	}
+	return out
+}

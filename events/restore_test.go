@@ -78,6 +78,23 @@ func TestNothingIsKeptWhenNothingIsLost(t *testing.T) {
 	}
 }
 
+func TestOnlyRevokedIsNothingElse(t *testing.T) {
+	b := newBucket()
+	b.put("issuer.orders", clientJSON)
+	b.put("key.orders.k1", keyJSON(1))
+	b.put("key.orders.k2", keyJSON(2))
+	b.put("key.orders.k3", "{")
+	b.put("revoked.orders.k1", `{"reason":"leaked"}`)
+	b.put("revoked.stock.k1", `{}`)
+	s := fold(b.all).OnlyRevoked(func(name Name) bool { return name == "orders" })
+	if issuers, keys := s.Len(); issuers != 0 || keys != 1 || s.Revoked() != 1 || len(s.Rejected()) != 0 || s.Revision() != 0 {
+		t.Errorf("%d issuers, %d keys, %d revoked, %+v, revision %d", issuers, keys, s.Revoked(), s.Rejected(), s.Revision())
+	}
+	if e := s.Key("orders", "k1"); e.State(start) != KeyRevoked || e.Record != nil || e.Reason.Reason != "leaked" {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A key that is revoked by its own record is as the bucket says it is: the record was restored, or somebody changed it.
 func TestARevokedMemberHoldsAsLongAsItsRecord(t *testing.T) {
 	b := newBucket()

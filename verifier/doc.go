@@ -21,6 +21,12 @@
 //   - an issuer or a kid that is not in the set, and a platform key whose lease has ended, is undecided unless the set was
 //     confirmed within the last ten seconds. On a confirmed set, absence is proof: the token is invalid.
 //
+// # Starting without the bus
+//
+// [Connect] waits for the bus, unless there is a file to start from ([Config.Snapshot], package snapshot): the last complete set, kept up
+// to date by whoever ran here before. It is judged like a set that has lost contact then: old, and never proof that something does not exist.
+// What was seen revoked stays so through restarts, even if the bus has lost it.
+//
 // # What is checked
 //
 // In this order: size and form; header; claims; the issuer by exact iss; the key by issuer and kid, its state now, and

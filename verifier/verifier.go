@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,12 +13,9 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
-<<<<<<< HEAD
 	"github.com/keyherald/keyherald/verifier/jws"
 	"github.com/keyherald/keyherald/verifier/keytables"
-=======
 	"github.com/keyherald/keyherald/verifier/snapshot"
->>>>>>> b927cb5 (Start a verifier from a snapshot when NATS is not there)
 )
 
 // Config of a verifier. Audience is required, the rest has defaults.
@@ -57,6 +55,11 @@ type Config struct {
 	// seconds. What it has is as old as it is, by the clock on the wall: MaxStaleness counts, and what is not in it may exist. It belongs
 	// into a directory where only this service can write: see package snapshot for what it is trusted for. Empty: there is none.
 	Snapshot string
+	// Issuers follows the records of some issuers only, for a small service beside a large registry: at most 64 clients and external issuers,
+	// known already or not. Those of the platform and of Externals are followed as well. The tokens of all others are refused, and those that
+	// the platform mints for other clients: what is not followed is unknown, however good it is. The credential must have the
+	// role verifier. Empty: all.
+	Issuers []events.Name
 }
 
 const (
@@ -68,6 +71,9 @@ const (
 	// snapshotAge is how old at least what a file has counts as: only the clock on the wall says when it was confirmed, and that
 	// may have been moved. So it is never proof that something does not exist.
 	snapshotAge = upToDate + time.Second
+	// maxIssuers is how many issuers may be named. The server compares every message with three filters for each; who needs more is better off
+	// with all.
+	maxIssuers = 64
 	// accountSuffix makes the account-wide audience of an account.
 	accountSuffix = ".accounts.authress.io"
 
@@ -166,7 +172,25 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 		}
 		v.externals[name] = true
 	}
+	if len(cfg.Issuers) > maxIssuers {
+		return nil, fmt.Errorf("%d issuers to follow, more than %d: leave them out to follow all", len(cfg.Issuers), maxIssuers)
+	}
+	for _, name := range cfg.Issuers {
+		if _, err := events.ParseName(string(name)); err != nil {
+			return nil, fmt.Errorf("issuer to follow: %w", err)
+		}
+	}
 	return v, nil
+}
+
+// followed are the issuers whose records are followed, in order and none twice. None: all.
+func (v *Verifier) followed() []events.Name {
+	if len(v.cfg.Issuers) == 0 {
+		return nil
+	}
+	names := slices.Concat([]events.Name{events.Platform}, v.cfg.Issuers, v.cfg.Externals)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // follow sets what the verifier judges by.
@@ -197,7 +221,7 @@ func (v *Verifier) connect(ctx context.Context) error {
 	to := bus.Config{URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger}
 	if cfg.Snapshot != "" {
 		set, err := snapshot.Follow(ctx, snapshot.Config{
-			Path: cfg.Snapshot, Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,
+			Path: cfg.Snapshot, Issuers: v.followed(), Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return err
@@ -210,7 +234,7 @@ func (v *Verifier) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set := conn.FollowKeys(cfg.Logger)
+	set := conn.FollowKeySet(bus.KeySetConfig{Issuers: v.followed(), Logger: cfg.Logger})
 	v.follow(set)
 	v.close = func() {
 		set.Close()

@@ -22,7 +22,9 @@
 //     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
 //     set back and everything is read again.
 //
-// [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold.
+// [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold. It can begin with what an earlier one has
+// left ([KeySet.Snapshot]), and follow some issuers only ([KeySetConfig]): then a heartbeat may be ahead of the last message, by what is
+// about others.
 //
 // # Unknown keys
 //

@@ -19,7 +19,8 @@ type KeySet struct {
 	revocations *events.Revocations
 	keysFeed    *Feed
 	revFeed     *Feed
-	begun       time.Time // when what it began with was confirmed; zero: never, or it began with nothing
+	begun       time.Time     // when what it began with was confirmed; zero: never, or it began with nothing
+	issuers     []events.Name // those that are followed; none: all
 	changes     broadcaster
 	log         zerolog.Logger
 	reports     *reporter // nil: there is no server to tell
@@ -30,6 +31,9 @@ type KeySetConfig struct {
 	// Begin is what readers see until the buckets have been read: it is as good as when it was confirmed. The buckets are read from the
 	// beginning all the same, and nothing of it is left then but the revocations, which count as seen. Nil: empty sets.
 	Begin *events.Snapshot
+	// Issuers are those whose records are followed, with the platform's; each as [events.ParseName] takes it. The credential needs the role
+	// verifier, or more than issuer. Nil: those of all.
+	Issuers []events.Name
 	// Logger gets what happens to the feeds. The zero Logger is silent.
 	Logger zerolog.Logger
 }
@@ -46,7 +50,7 @@ func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
 
 // FollowKeySet is FollowKeys with more to say about it.
 func (c *Conn) FollowKeySet(cfg KeySetConfig) *KeySet {
-	k := newKeySet(c.Source(Keys), c.Source(Revocations), cfg, rand.N)
+	k := newKeySet(c.source(cfg.Issuers), c.Source(Revocations), cfg, rand.N)
 	k.reports = newReporter(c.ReportUnknownKey)
 	return k
 }
@@ -58,7 +62,7 @@ func NewKeySet(keys, revocations Source, log zerolog.Logger) *KeySet {
 
 func newKeySet(keys, revocations Source, cfg KeySetConfig, random jitter) *KeySet {
 	log := cfg.Logger
-	k := &KeySet{log: log}
+	k := &KeySet{log: log, issuers: cfg.Issuers}
 	k.keys.Store(events.NewSet(nil))
 	k.revocations = events.NewRevocations(k.tell)
 	if b := cfg.Begin; b != nil {
@@ -101,7 +105,7 @@ func (k *KeySet) Confirmed() time.Time {
 
 // Snapshot is what there is to keep of the set for a later [KeySetConfig.Begin]: it is complete as of Confirmed, and goes on changing.
 func (k *KeySet) Snapshot() *events.Snapshot {
-	s := &events.Snapshot{Confirmed: k.Confirmed()} // read before the sets: what they lack is not confirmed
+	s := &events.Snapshot{Confirmed: k.Confirmed(), Issuers: k.issuers} // read before the sets: what they lack is not confirmed
 	s.Keys, s.Revocations = k.Keys(), k.revocations
 	return s
 }

@@ -16,6 +16,7 @@ type pushWatch struct {
 	consumer   string
 	stream     string
 	prefix     string // of the subjects of the bucket
+	passes     bool   // over messages of the stream; set before there is a consumer
 	sub        *nats.Subscription
 	lost       *waiter
 	deliveries chan Delivery
@@ -106,6 +107,7 @@ func (w *pushWatch) read(m *nats.Msg) (Delivery, bool) {
 		},
 		Through: meta.Sequence.Stream,
 		Pending: meta.NumPending,
+		Passes:  w.passes,
 	}, true
 }
 
@@ -132,7 +134,7 @@ func (w *pushWatch) control(m *nats.Msg) (Delivery, bool) {
 		return Delivery{}, false
 	}
 	through, err := strconv.ParseUint(m.Header.Get("Nats-Last-Stream"), 10, 64)
-	return Delivery{Through: through}, err == nil
+	return Delivery{Through: through, Passes: w.passes}, err == nil
 }
 
 func (w *pushWatch) answer(subject string) {

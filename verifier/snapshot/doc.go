@@ -11,6 +11,7 @@
 //   - a set from the file counts as old as the clock on the wall says that it is, and never as up to date: what is not in it may exist. One
 //     that was confirmed in the future, because a clock was set back, counts as never confirmed;
 //   - once NATS is there the buckets are read from the beginning, into a fresh set that takes the place of the file's at one moment;
+//   - of a file that was made for other issuers than are followed now, only the revocations are used;
 //   - reading the set takes no lock and waits for nothing.
 //
 // # What the file is trusted for

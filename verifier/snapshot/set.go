@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ import (
 type Config struct {
 	// Path of the file. Required.
 	Path string
+	// Issuers are those whose records are followed; see [bus.KeySetConfig]. They are in order, none twice.
+	Issuers []events.Name
 	// Bus is how to reach NATS. It is always tried until the context ends, whatever Wait says.
 	Bus bus.Config
 	// Now is the clock by which the file is as old as it is. Nil: time.Now.
@@ -119,10 +122,20 @@ func (s *Set) load() bool {
 		s.keeper.log.Warn().Err(err).Msg("the snapshot cannot be used: it will be replaced")
 		return false
 	}
+	if !slices.Equal(snapshot.Issuers, s.cfg.Issuers) {
+		s.keeper.log.Warn().Msg("the snapshot is that of other issuers: only what it has of revoked keys and tokens is used")
+		s.begin.Keys, s.begin.Revocations = snapshot.Keys.OnlyRevoked(s.follows), snapshot.Revocations
+		return false
+	}
 	s.keeper.wrote(versionOf(snapshot), digest, snapshot.Confirmed)
 	snapshot.Confirmed = s.age(snapshot.Confirmed)
 	s.begin = snapshot
 	return true
+}
+
+// follows reports whether the records of an issuer are followed.
+func (s *Set) follows(issuer events.Name) bool {
+	return len(s.cfg.Issuers) == 0 || issuer == events.Platform || slices.Contains(s.cfg.Issuers, issuer)
 }
 
 // age moves a time on the wall clock of some process into ours. It does not believe one that has not come yet.
@@ -149,7 +162,7 @@ func (s *Set) run(ctx context.Context, conn *bus.Conn) {
 		}
 	}
 	defer conn.Close()
-	set := conn.FollowKeySet(bus.KeySetConfig{Begin: s.begin, Logger: s.cfg.Logger})
+	set := conn.FollowKeySet(bus.KeySetConfig{Begin: s.begin, Issuers: s.cfg.Issuers, Logger: s.cfg.Logger})
 	s.live.Store(set)
 	s.keep(ctx, set)
 	set.Close()
