@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -79,6 +80,36 @@ func TestSnapshotEqualsTheSetNowAndLater(t *testing.T) {
 	}
 }
 
+// What is written while messages come in is the set as it was between two of them.
+func TestSnapshotIsOfOneMoment(t *testing.T) {
+	h := newHistory(1)
+	for range 3000 {
+		h.step()
+	}
+	live := NewSet(nil)
+	var applying sync.WaitGroup
+	applying.Go(func() {
+		for _, e := range h.all {
+			live.Apply(e)
+		}
+	})
+	defer applying.Wait()
+	var seen []uint64
+	for len(seen) == 0 || seen[len(seen)-1] < uint64(len(h.all)) {
+		s := readBack(t, encoded(t, live, nil)).Keys
+		if len(seen) > 0 && seen[len(seen)-1] == s.Revision() {
+			continue
+		}
+		seen = append(seen, s.Revision())
+		if d := viewOf(t, s, h.now).difference(viewOf(t, fold(h.all[:s.Revision()]), h.now)); d != "" {
+			t.Fatalf("the snapshot of revision %d is something else:\n%s", s.Revision(), d)
+		}
+	}
+	if len(seen) < 3 {
+		t.Logf("only %d different ones were seen", len(seen))
+	}
+}
+
 // A feed that reads the bucket again after a start from a snapshot comes to what a node says that has been there all the time, whatever
 // has become of the bucket meanwhile.
 func TestSnapshotKeepsRevocationsThatTheBucketHasLost(t *testing.T) {
@@ -140,7 +171,8 @@ func TestSnapshotHasRoomForRecordsAtTheirLimits(t *testing.T) {
 	b.put("key.a.k4", members(rs, 4))
 	b.put("issuer.a", fill(clientJSON, MaxValue))
 	b.put("issuer.b", members(clientJSON, 5))
-	b.put("issuer.c", fill(with(clientJSON, "aud", `["`+odd+`","\"`+odd[:300]+`","\u00e4"]`), MaxValue))
+	tail := `","resource":["` + odd + `","\"` + odd[:300] + `"]}`
+	b.put("issuer.c", `{"type":"client","status":"active","note":"`+strings.Repeat("x", MaxValue-43-len(tail))+tail)
 	b.put("revoked.a.k9", fill(`{"reason":"x"}`, MaxValue))
 	s := fold(b.all)
 	rejects(t, s)
@@ -182,9 +214,10 @@ func TestSnapshotOfRevokedTokens(t *testing.T) {
 	long, short := NewRevocations(nil), NewRevocations(nil)
 	long.keep(TokenByID("i", "j"), 100)
 	short.keep(TokenByID("i", "j"), 50)
+	before := readBack(t, encoded(t, NewSet(nil), short)).Revocations
 	short.Keep(long)
-	long.Keep(readBack(t, encoded(t, NewSet(nil), short)).Revocations)
-	for _, s := range []*Revocations{short, long} {
+	long.Keep(before)
+	for _, s := range []*Revocations{short, long, readBack(t, encoded(t, NewSet(nil), long)).Revocations} {
 		if tick(s, time.Unix(100, 0)); s.Len() != 1 {
 			t.Error("a token is forgotten too early")
 		}
@@ -302,6 +335,7 @@ func TestForgedSnapshotsAreReadAsStrictlyAsRecords(t *testing.T) {
 		"a name that is none":           {replace("key.orders.k1", "key.orders:k1"), "name"},
 		"two names in the wrong order":  {replace("issuer.platform", "issuer.aaaaaaaa"), "order"},
 		"a record of the wrong type":    {replace(`"type":"client"`, `"type":"clienT"`), "type"},
+		"something after the end":       {append(slices.Clone(body), 0), "more"},
 		"a token's name that is none":   {replace("jti.", "jtj."), "REVOCATIONS"},
 		"another type for the platform": {replace("issuer.platform", "issuer.plattorm"), "platform"},
 	} {

@@ -101,6 +101,41 @@ func BenchmarkSync(b *testing.B) {
 	}
 }
 
+// BenchmarkFollowSome is BenchmarkSync for a verifier that follows three of the clients. It reports the heap that its set takes, and that
+// of one which follows all.
+func BenchmarkFollowSome(b *testing.B) {
+	const n = 100_000
+	server := eventstest.Server(b, func(c *embedded.Config) { c.SyncInterval = time.Minute })
+	fill(b, server.Admin(), n)
+	conn := server.Connect(bus.Verifier)
+	for what, issuers := range map[string][]events.Name{
+		"issuers=3":   {"sc_client0000007", "sc_client0010000", "sc_client0019999"},
+		"issuers=all": nil,
+	} {
+		b.Run(what, func(b *testing.B) {
+			var used uint64
+			for b.Loop() {
+				b.StopTimer()
+				before := heap()
+				b.StartTimer()
+				set := conn.FollowKeySet(bus.KeySetConfig{Issuers: issuers})
+				if err := set.Wait(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				used = heap() - before
+				if _, keys := set.Keys().Len(); issuers != nil && keys != len(issuers)*keysPerClient || issuers == nil && keys != n {
+					b.Fatalf("%d keys", keys)
+				}
+				set.Close()
+				b.StartTimer()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/sync")
+			b.ReportMetric(float64(used)/1024, "heapKiB")
+		})
+	}
+}
+
 // BenchmarkPropagate is how long it takes from the acknowledgement of a write, which is on disk then, until a
 // connected verifier has applied it: for all of 100 verifiers, each with a connection of its own, in one process with the
 // server. A verifier may be sooner than the acknowledgement: that counts as zero.

@@ -104,7 +104,7 @@ func (s *Set) await(ctx context.Context, usable bool) error {
 		}
 	}
 	s.keeper.log.Warn().Uint64("revision", s.begin.Keys.Revision()).Time("confirmed", s.begin.Confirmed).
-		Msg("nats is not there: starting from the snapshot, and waiting for it")
+		Msg("nats is not there, or has not delivered everything yet: starting from the snapshot")
 	return nil
 }
 

@@ -1,0 +1,49 @@
+package snapshot
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+)
+
+// BenchmarkFile is what the disk adds to BenchmarkSnapshot of package events: 100,000 keys, each of another client, synced. The bar is 1 s
+// each.
+func BenchmarkFile(b *testing.B) {
+	const keys = 100_000
+	set := &bucket{events.NewSet(nil), events.NewRevocations(nil)}
+	var seed [ed25519.SeedSize]byte
+	for i := range keys {
+		binary.BigEndian.PutUint64(seed[:], uint64(i))
+		public := ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
+		set.put(fmt.Sprintf("issuer.sc_%022d", i), `{"type":"client","status":"active","aud":["https://billing"],"scope":"billing:read billing:write","offline":true}`)
+		set.put(fmt.Sprintf("key.sc_%022d.k1", i), fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":"%s"}`, base64.RawURLEncoding.EncodeToString(public)))
+	}
+	f := file{filepath.Join(b.TempDir(), "keys")}
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := f.write(set.at(time.Now())); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("start", func(b *testing.B) {
+		for b.Loop() {
+			if s, _, err := f.read(); err != nil || s.Keys.Revision() != 2*keys {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("confirm", func(b *testing.B) {
+		for b.Loop() {
+			if err := f.confirm(events.Digest{}, time.Now()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
