@@ -16,10 +16,11 @@ import (
 
 // cli is the command line: one field a subcommand, each in its own file.
 type cli struct {
-	LogLevel string           `group:"global" help:"What to log on standard error: debug, info, warn, error or off. Default: info for serve, error for all others." enum:",debug,info,warn,error,off" default:"" placeholder:"LEVEL"`
+	LogLevel string           `group:"global" help:"What to log on standard error: debug, info, warn, error or off. Default: info for serve and gate, error for all others." enum:",debug,info,warn,error,off" default:"" placeholder:"LEVEL"`
 	Version  kong.VersionFlag `group:"global" help:"Print the version." env:"-"`
 
 	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
+	Gate       gateCmd       `cmd:"" help:"Judge tokens for a reverse proxy, for services in any language."`
 	Init       initCmd       `cmd:"" help:"Make the buckets on a NATS server or cluster, or check them."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
 	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, update, refresh, disable, enable."`
@@ -140,7 +141,7 @@ func commandOf(err error) string {
 // defaultLevel is what a command logs unless told: a server what an operator has to know of it, all others nothing but what
 // they print.
 func defaultLevel(command *kong.Context) string {
-	if command.Command() == "serve" {
+	if name := command.Command(); name == "serve" || name == "gate" {
 		return "info"
 	}
 	return "error"

@@ -33,6 +33,10 @@ var examples = map[string]string{
 		keyherald serve --nats nats://nats.example.com:4222 --nkey issuer.nk --signing-key signing.pem --issuer https://auth.example.com
 		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
+	"gate": `
+		keyherald gate --data d --audience https://orders --scope orders:read
+		keyherald gate --nats nats://nats.example.com:4222 --nkey verifier.nk --audience https://orders --listen unix:/run/keyherald/gate.sock
+		keyherald gate --audience https://orders --policy read=scope:orders:read --policy admin=scope:orders:admin,audience:https://admin`,
 	"init": `
 		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
 		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json

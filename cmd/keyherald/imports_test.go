@@ -55,7 +55,7 @@ var outside = []struct {
 	{"github.com/nats-io/nats.go", []string{"events/bus", "events/eventstest"}, "one place knows the transport and its pitfalls; the test kit breaks it on purpose"},
 	{"github.com/nats-io/nats-server", []string{"events/embedded"}, "30 MB of server belong to serve, and to nobody who only verifies"},
 	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
-	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "cmd/keyherald"}, "metrics are for servers"},
+	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "verifier/gate", "cmd/keyherald"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
 	{"google.golang.org/genproto", []string{"verifier/grpcauth"}, "for one message of it, in which gRPC says when to try again"},
 	{"google.golang.org/protobuf", []string{"verifier/grpcauth"}, "as gRPC: records and tokens are JSON"},

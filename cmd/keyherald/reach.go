@@ -14,12 +14,17 @@ import (
 	"github.com/keyherald/keyherald/registry"
 )
 
+// place says where the buckets are.
+type place struct {
+	Data  string `group:"records" help:"Data directory of a keyherald serve on this machine." default:"data" placeholder:"DIR" type:"path"`
+	NATS  string `group:"records" name:"nats" help:"NATS server to use instead, such as nats://host:4222." placeholder:"URL"`
+	Nkey  string `group:"records" help:"File with the nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+	Creds string `group:"records" help:"File with the credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+}
+
 // reach says how a command gets to the buckets.
 type reach struct {
-	Data    string        `group:"records" help:"Data directory of a keyherald serve on this machine." default:"data" placeholder:"DIR" type:"path"`
-	NATS    string        `group:"records" name:"nats" help:"NATS server to use instead, such as nats://host:4222." placeholder:"URL"`
-	Nkey    string        `group:"records" help:"File with the nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential"`
-	Creds   string        `group:"records" help:"File with the credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+	place
 	Timeout time.Duration `group:"records" help:"How long the whole command may take to reach and read or write them." default:"15s" placeholder:"DURATION"`
 }
 
@@ -27,7 +32,7 @@ type reach struct {
 const startPatience = 5 * time.Second
 
 // config returns how to connect as a role.
-func (r reach) config(a *app, role bus.Role) (bus.Config, error) {
+func (r place) config(a *app, role bus.Role) (bus.Config, error) {
 	if r.NATS != "" {
 		return bus.Config{URL: r.NATS, SeedFile: r.Nkey, CredsFile: r.Creds, Logger: a.log}, nil
 	}

@@ -28,7 +28,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	commands := readmeCommands(t, string(text))
-	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223"} {
+	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223", "127.0.0.1:9180"} {
 		free := freeAddress(t)
 		commands = strings.ReplaceAll(commands, port, free)
 	}
@@ -46,7 +46,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	if err := shell.Run(); err != nil {
 		t.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, tail(out.String()), tail(errs.String()))
 	}
-	for what, n := range map[string]int{`"access_token":"`: 5, `"active":true`: 1, `"clientId":"sc_`: 2, `"error":"invalid_client"`: 1} {
+	for what, n := range map[string]int{`"access_token":"`: 5, `"active":true`: 1, `"clientId":"sc_`: 2, `"error":"invalid_client"`: 1, "X-Auth-Client: orders": 1, `error="insufficient_scope"`: 1} {
 		if got := strings.Count(out.String(), what); got < n {
 			t.Errorf("%s was printed %d times, want %d:\n%s", what, got, n, out.String())
 		}

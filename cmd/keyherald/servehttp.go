@@ -28,8 +28,12 @@ func httpServer(a *app, handler http.Handler) *http.Server {
 func withMetrics(handler http.Handler, metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.Handle("GET /metrics", metricsHandler(metrics))
 	return mux
+}
+
+func metricsHandler(metrics prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
 
 // accessLog logs every request when it was answered. Of what the caller sent it has the method and which of our routes it was, not the
