@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyherald/keyherald/events/eventstest"
+)
+
+var identityHeaders = []string{"X-Auth-Client", "X-Auth-Subject", "X-Auth-Issuer", "X-Auth-Issuer-Name", "X-Auth-Scope", "X-Auth-Audience", "X-Auth-Token-Id", "X-Auth-Expires"}
+
+// site is a service behind a proxy behind a gate, with serve beside them.
+type site struct {
+	t        *testing.T
+	dir      string
+	gateAddr string
+	gate     *process
+	url      string // of the proxy
+	service  *httptest.Server
+	key      string // file with the access key of orders
+}
+
+// startSite starts all but the proxy.
+func startSite(t *testing.T) *site {
+	s := &site{t: t, dir: filepath.Join(t.TempDir(), "d"), gateAddr: freeAddress(t)}
+	startServe(t, s.dir, freeAddress(t), "127.0.0.1:0")
+	t.Setenv("KEYHERALD_DATA", s.dir)
+	keyherald(t, "client", "create", "orders", "--scope", "orders:read orders:write", "--audience", "https://orders", "--offline")
+	s.key = filepath.Join(t.TempDir(), "orders.key")
+	if err := os.WriteFile(s.key, []byte(keyherald(t, "key", "add", "orders")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.startGate()
+	s.gate.waitReady(t, s.gateAddr)
+	s.service = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(request{r.Method, r.RequestURI, r.Header})
+	}))
+	t.Cleanup(s.service.Close)
+	return s
+}
+
+// startGate starts the gate as deploy/gate/README.md says.
+func (s *site) startGate(more ...string) {
+	s.t.Helper()
+	args := []string{"gate", "--audience", "https://orders", "--policy", "orders=scope:orders:read", "--listen", s.gateAddr}
+	s.gate = startProcess(s.t, append(args, more...)...)
+}
+
+func (s *site) token(scope string) string {
+	at, err := readAddress(s.dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return keyherald(s.t, "token", "mint", "--issuer", at.Issuer, "--key-file", s.key, "--audience", "https://orders", "--scope", scope)
+}
+
+// configure copies a file of deploy/gate with the addresses of this site, and returns where it is.
+func (s *site) configure(file string) string {
+	text, err := os.ReadFile("../../deploy/gate/" + file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	addr := freeAddress(s.t)
+	s.url = "http://" + addr
+	config := string(text)
+	for from, to := range map[string]string{"127.0.0.1:8000": addr, "127.0.0.1:9180": s.gateAddr, "127.0.0.1:9000": s.service.Listener.Addr().String()} {
+		if !strings.Contains(config, from) {
+			s.t.Fatalf("%s does not name %s", file, from)
+		}
+		config = strings.ReplaceAll(config, from, to)
+	}
+	return putFile(s.t, s.t.TempDir(), filepath.Base(file), []byte(config))
+}
+
+// startProxy starts the proxy in the foreground, until the test ends.
+func (s *site) startProxy(name string, args ...string) {
+	if _, err := exec.LookPath(name); err != nil {
+		s.t.Fatalf("this test needs %s (apt-get install %s): %v", name, name, err)
+	}
+	home := s.t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	var log eventstest.Log
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was interrupted
+		if s.t.Failed() {
+			s.t.Logf("%s says:\n%s\nthe gate says:\n%s", name, tail(log.String()), tail(s.gate.err.String()))
+		}
+	})
+	within(s.t, name+" listens", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// request is what the service got.
+type request struct {
+	Method, URI string
+	Header      http.Header
+}
+
+// seen is an answer, and what the service got of the request, if it got it.
+type seen struct {
+	status int
+	header http.Header
+	body   string
+	got    *request
+}
+
+// ask sends a request to the proxy. Headers are name, value and so on.
+func (s *site) ask(method, target string, headers ...string) seen {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+target, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1]) // as it is written
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := seen{status: resp.StatusCode, header: resp.Header, body: string(body)}
+	if a.status == http.StatusOK && method != http.MethodHead {
+		a.got = &request{}
+		if err := json.Unmarshal(body, a.got); err != nil {
+			s.t.Fatalf("not the service's answer: %s", body)
+		}
+	}
+	return a
+}
+
+func (s *site) want(a seen, status int, challenge string) {
+	s.t.Helper()
+	if a.status != status || strings.Join(a.header.Values("WWW-Authenticate"), "; ") != challenge {
+		s.t.Errorf("status %d with challenge %q, want %d with %q: %s", a.status, a.header.Values("WWW-Authenticate"), status, challenge, a.body)
+	}
+}
+
+func TestNginx(t *testing.T) {
+	s := startSite(t)
+	config := s.configure("nginx.conf")
+	s.startProxy("nginx", "-c", config, "-g", fmt.Sprintf("daemon off; error_log stderr; pid %s;", filepath.Join(t.TempDir(), "pid")))
+	s.check(http.StatusServiceUnavailable)
+}
+
+func TestCaddy(t *testing.T) {
+	s := startSite(t)
+	config := s.configure("Caddyfile")
+	s.startProxy("caddy", "run", "--adapter", "caddyfile", "--config", config)
+	s.check(http.StatusBadGateway)
+}
+
+// check goes through all that the gate can say.
+func (s *site) check(gone int) {
+	const bearer = `Bearer realm="keyherald"`
+	good := "Bearer " + s.token("orders:read")
+	s.checkIdentity(good)
+	s.want(s.ask("GET", "/"), 401, bearer)
+	s.want(s.ask("GET", "/", "Authorization", "Basic b3JkZXJzOng="), 401, bearer)
+	s.want(s.ask("GET", "/", "Authorization", "Bearer a.b.c"), 401, bearer+`, error="invalid_token"`)
+	s.want(s.ask("HEAD", "/"), 401, bearer)
+	s.want(s.ask("GET", "/", "Authorization", "Bearer "+s.token("orders:write")), 403, bearer+`, error="insufficient_scope", scope="orders:read"`)
+	if a := s.ask("GET", "/", "Authorization", "Bearer a b"); a.status != 400 {
+		s.t.Errorf("bad syntax: status %d", a.status)
+	}
+	if a := s.ask("GET", "/?access_token=x", "Authorization", good); a.status != 400 {
+		s.t.Errorf("a second token in the query: status %d", a.status)
+	}
+	// The gate's own paths are not for clients.
+	for _, path := range []string{"/verify", "/_gate", "/metrics", "/healthz", "/ext_authz/default/", "/..%2fverify", "/%2e%2e/verify"} {
+		if a := s.ask("GET", path); a.status < 400 {
+			s.t.Errorf("%s: status %d: %s", path, a.status, a.body)
+		}
+	}
+	s.checkRevocation(good)
+	s.checkUndecided(good, gone)
+}
+
+// checkIdentity: the service is told who calls by the gate, and by nobody else.
+func (s *site) checkIdentity(good string) {
+	s.t.Helper()
+	for _, c := range []struct{ method, target string }{
+		{"GET", "/"}, {"POST", "/a//b?c=%2F&scope=orders:write&audience=x"}, {"DELETE", "/?x"}, {"PUT", "/%C3%A9?"},
+	} {
+		headers := []string{"Authorization", good}
+		for _, name := range identityHeaders {
+			headers = append(headers, name, "forged", name, "again", strings.ToLower(name), "forged", strings.ReplaceAll(name, "-", "_"), "forged")
+		}
+		a := s.ask(c.method, c.target, headers...)
+		if a.got == nil {
+			s.t.Errorf("%s %s: status %d: %s", c.method, c.target, a.status, a.body)
+			continue
+		}
+		if a.got.Method != c.method || strings.TrimSuffix(a.got.URI, "?") != strings.TrimSuffix(c.target, "?") {
+			s.t.Errorf("%s %s: got there as %s %s", c.method, c.target, a.got.Method, a.got.URI)
+		}
+		for name, values := range a.got.Header {
+			if strings.Contains(strings.Join(values, ""), "forged") {
+				s.t.Errorf("%s %s: the service gets %s: %q", c.method, c.target, name, values)
+			}
+		}
+		for name, want := range map[string]string{"X-Auth-Client": "orders", "X-Auth-Subject": "orders", "X-Auth-Scope": "orders:read", "X-Auth-Audience": "https://orders"} {
+			if got := a.got.Header[name]; len(got) != 1 || got[0] != want {
+				s.t.Errorf("%s %s: the service gets %s: %q", c.method, c.target, name, got)
+			}
+		}
+	}
+	// A header that the client names in Connection may get lost. It does not become another.
+	a := s.ask("GET", "/", "Authorization", good, "Connection", "X-Auth-Client", "X-Auth-Client", "forged")
+	if a.got == nil || strings.Join(a.got.Header["X-Auth-Client"], "") == "forged" {
+		s.t.Errorf("a header in Connection: status %d, the service got %+v", a.status, a.got)
+	}
+}
+
+func (s *site) checkRevocation(good string) {
+	s.t.Helper()
+	if a := s.ask("GET", "/", "Authorization", good); a.status != 200 {
+		s.t.Fatalf("before: status %d", a.status)
+	}
+	cmd := exec.Command("keyherald", "token", "revoke")
+	cmd.Stdin = strings.NewReader(strings.TrimPrefix(good, "Bearer "))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+	within(s.t, "the revoked token is refused", func() bool { return s.ask("GET", "/", "Authorization", good).status == 401 })
+}
+
+// checkUndecided: a gate that has no key set, and then none at all.
+func (s *site) checkUndecided(good string, gone int) {
+	s.t.Helper()
+	s.gate.kill()
+	s.startGate("--data", s.t.TempDir())
+	within(s.t, "the second gate listens", func() bool {
+		resp, err := http.Get("http://" + s.gateAddr + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
+	a := s.ask("GET", "/", "Authorization", good)
+	s.want(a, 503, "")
+	if a.header.Get("Retry-After") != "5" {
+		s.t.Errorf("undecided: Retry-After %q", a.header.Get("Retry-After"))
+	}
+	s.gate.kill()
+	s.want(s.ask("GET", "/", "Authorization", good), gone, "")
+}
+
+// A header that a proxy is not told to copy is one that its clients can forge.
+func TestEveryProxyReplacesAllIdentityHeaders(t *testing.T) {
+	for file, way := range map[string]string{
+		"nginx.conf": "proxy_set_header %s ", "Caddyfile": " %s", "traefik/dynamic.yaml": "authResponseHeadersRegex: ^X-Auth-", "envoy.yaml": "prefix: x-auth-",
+	} {
+		text, err := os.ReadFile("../../deploy/gate/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range identityHeaders {
+			want := strings.ReplaceAll(way, "%s", name)
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s does not have %q", file, want)
+			}
+		}
+	}
+}
