@@ -80,5 +80,6 @@ func (c *gateCmd) connect(ctx context.Context, a *app) (*verifier.Verifier, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, followPatience)
 	defer cancel()
-	return verifier.Connect(ctx, cfg)
+	v, err := verifier.Connect(ctx, cfg)
+	return v, c.explain(err)
 }

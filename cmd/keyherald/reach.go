@@ -46,6 +46,14 @@ func (r place) config(a *app, role bus.Role) (bus.Config, error) {
 	return bus.Config{URL: at.NATS, SeedFile: filepath.Join(r.Data, "nats", string(role)+".nk"), Logger: a.log}, nil
 }
 
+// explain says what to do when no credential was given and one is needed.
+func (r place) explain(err error) error {
+	if errors.Is(err, bus.ErrPermission) && r.NATS != "" && r.Nkey == "" && r.Creds == "" {
+		return &hinted{err, "give a credential with --nkey or --creds"}
+	}
+	return err
+}
+
 // connect connects as a role. The context that it returns ends with the command's time.
 func (r reach) connect(ctx context.Context, a *app, role bus.Role) (context.Context, *bus.Conn, func(), error) {
 	if r.Timeout <= 0 {
@@ -68,10 +76,7 @@ func (r reach) dial(ctx context.Context, a *app, role bus.Role) (*bus.Conn, erro
 			return nil, err
 		}
 		conn, err := bus.Connect(ctx, cfg)
-		if errors.Is(err, bus.ErrPermission) && cfg.SeedFile == "" && cfg.CredsFile == "" {
-			err = &hinted{err, "give a credential with --nkey or --creds"}
-		}
-		return conn, err
+		return conn, r.explain(err)
 	}
 	conn, err := connect()
 	if !notStarted(err) {
