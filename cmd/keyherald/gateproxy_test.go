@@ -213,7 +213,11 @@ func (s *site) checkIdentity(good string) {
 	} {
 		headers := []string{"Authorization", good}
 		for _, name := range identityHeaders {
-			headers = append(headers, name, "forged", name, "again", strings.ToLower(name), "forged", strings.ReplaceAll(name, "-", "_"), "forged")
+			headers = append(headers, name, "forged", name, "forged", strings.ToLower(name), "forged")
+			for _, alias := range []string{"_", "."} { // of the first, the last and all of the hyphens
+				last := strings.LastIndex(name, "-")
+				headers = append(headers, strings.Replace(name, "-", alias, 1), "forged", name[:last]+alias+name[last+1:], "forged", strings.ReplaceAll(name, "-", alias), "forged")
+			}
 		}
 		a := s.ask(c.method, c.target, headers...)
 		if a.got == nil {
@@ -278,7 +282,7 @@ func (s *site) checkUndecided(good string, gone int) {
 // A header that a proxy is not told to copy is one that its clients can forge.
 func TestEveryProxyReplacesAllIdentityHeaders(t *testing.T) {
 	for file, way := range map[string]string{
-		"nginx.conf": "proxy_set_header %s ", "Caddyfile": " %s", "traefik/dynamic.yaml": "authResponseHeadersRegex: ^X-Auth-", "envoy.yaml": "prefix: x-auth-",
+		"nginx.conf": "proxy_set_header %s ", "Caddyfile": " %s", "traefik/dynamic.yaml": "authResponseHeadersRegex: (?i)^X[-_.]Auth[-_.]", "envoy.yaml": "prefix: x-auth-",
 	} {
 		text, err := os.ReadFile("../../deploy/gate/" + file)
 		if err != nil {
