@@ -49,7 +49,10 @@ func (c *gateCmd) run(ctx context.Context, a *app) error {
 	}
 	late := &lateVerifier{}
 	metrics, ours := newMetrics()
-	cfg := gate.Config{Verifier: late, HeaderPrefix: c.HeaderPrefix, Query: c.TokenQuery, Cookie: c.TokenCookie, Certificate: clientCertificate, Registerer: ours, Logger: a.log}
+	cfg := gate.Config{
+		Verifier: late, HeaderPrefix: c.HeaderPrefix, Query: c.TokenQuery, Cookie: c.TokenCookie, Certificate: clientCertificate,
+		Registerer: ours, Logger: a.log,
+	}
 	var err error
 	if cfg.Policies, err = c.policies(); err != nil {
 		return err

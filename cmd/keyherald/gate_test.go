@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -287,10 +288,10 @@ func TestP5_NobodyCanHoldAGate(t *testing.T) {
 		}
 	}
 	garbage(3000)
-	before, lines := residentMemory(t, p), strings.Count(p.err.String(), "\n")
+	before, lines := heapInUse(t, addr), strings.Count(p.err.String(), "\n")
 	began := time.Now()
-	garbage(15_000)
-	if grown := residentMemory(t, p) - before; grown > 16<<20 {
+	garbage(15_000) // 60 MB of it
+	if grown := heapInUse(t, addr) - before; grown > 16<<20 {
 		t.Errorf("garbage has cost %d KiB", grown>>10)
 	}
 	// Each of two policies logs ten lines a second; and what the proxy does wrong, one.
@@ -302,16 +303,54 @@ func TestP5_NobodyCanHoldAGate(t *testing.T) {
 	}
 }
 
-// residentMemory is that of a process, in bytes.
-func residentMemory(t *testing.T, p *process) int {
+// heapInUse is the memory that a process has in use, in bytes, as its metrics say.
+func heapInUse(t *testing.T, addr string) int {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	for _, line := range scrape(t, "http://"+addr+"/metrics") {
+		if text, ok := strings.CutPrefix(line, "go_memstats_heap_inuse_bytes "); ok {
+			bytes, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(bytes)
+		}
+	}
+	t.Fatal("there is no such metric")
+	return 0
+}
+
+// TestAGateAnswersWhatIsInHandBeforeItEnds: what was accepted until the signal came is answered, and only then the verifier is closed.
+func TestAGateAnswersWhatIsInHandBeforeItEnds(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
-	if err != nil {
-		t.Fatal(err)
+	arrived, goOn, answered := make(chan bool), make(chan bool), make(chan int, 1)
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-goOn
+	})}
+	ctx, cancel := context.WithCancel(t.Context())
+	var beside, closed bool
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serveGate(ctx, &app{stdio: stdio{err: io.Discard}}, server, listener,
+			func(ctx context.Context) error { <-ctx.Done(); beside = true; return nil }, func() { closed = beside })
+	}()
+	go func() { answered <- statusOf(listener.Addr().String(), "/") }()
+	<-arrived
+	cancel()
+	within(t, "it takes no more", func() bool { return statusOf(listener.Addr().String(), "/") == 0 })
+	select {
+	case err := <-ended:
+		t.Fatalf("it has ended before the answer: %v", err)
+	default:
 	}
-	return pages * os.Getpagesize()
+	close(goOn)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if err := <-ended; err != nil || !closed {
+		t.Errorf("error %v, closed after all the rest %v", err, closed)
+	}
 }

@@ -164,16 +164,13 @@ func (g *Gate) serveDecision(w http.ResponseWriter, r *http.Request, name string
 	} else {
 		header := w.Header()
 		g.identity.write(header, token)
-		header["Cache-Control"] = noStore
-		header["Content-Length"] = zero
+		header["Cache-Control"] = []string{"no-store"}
+		header["Content-Length"] = []string{"0"}
 		w.WriteHeader(http.StatusOK)
 		p.accepted.Inc()
 	}
 	g.metrics.duration.Observe(time.Since(began).Seconds())
 }
-
-// Values of headers that never change; net/http does not write to them.
-var noStore, zero = []string{"no-store"}, []string{"0"}
 
 // mistake logs, not too often, what whoever configured the proxy has to know. Of the request it has nothing that a client may have written.
 func (g *Gate) mistake(r *http.Request, what string) {

@@ -15,7 +15,10 @@ type identity struct {
 
 func newIdentity(prefix string) identity {
 	name := func(s string) string { return http.CanonicalHeaderKey(prefix + s) }
-	return identity{name("Client"), name("Subject"), name("Issuer"), name("Issuer-Name"), name("Scope"), name("Audience"), name("Token-Id"), name("Expires")}
+	return identity{
+		client: name("Client"), subject: name("Subject"), issuer: name("Issuer"), issuerName: name("Issuer-Name"),
+		scope: name("Scope"), audience: name("Audience"), tokenID: name("Token-Id"), expires: name("Expires"),
+	}
 }
 
 // write sets all headers. They are empty if there is nothing to say: one that is missing would let the client's own through.

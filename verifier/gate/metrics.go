@@ -44,7 +44,8 @@ func newMetrics(registerer prometheus.Registerer, v Verifier) (*metrics, error) 
 			return 0
 		}),
 		gauge("gate_key_set_revision", "The key set is complete up to this revision.", func(s verifier.Status) float64 { return float64(s.Revision) }),
-		gauge("gate_key_set_age_seconds", "Time since the key set was last known to be complete; huge if it never was.", func(s verifier.Status) float64 { return s.Staleness.Seconds() }),
+		gauge("gate_key_set_age_seconds", "Time since the key set was last known to be complete; without meaning if it never was.",
+			func(s verifier.Status) float64 { return s.Staleness.Seconds() }),
 	} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err

@@ -87,15 +87,15 @@ func New(cfg Config) (*Guard, error) {
 	bearer := `Bearer realm="` + cfg.Realm + `"`
 	invalid := bearer + `, error="invalid_token"`
 	malformed := bearer + `, error="invalid_request"`
+	insufficient := bearer + `, error="insufficient_scope", scope="` + strings.Join(cfg.Scopes, " ") + `"`
 	return &Guard{
-		cfg:         cfg,
-		noToken:     &Error{Status: http.StatusUnauthorized, Challenge: bearer, Reason: ReasonNoToken, text: "there is no token"},
-		otherScheme: &Error{Status: http.StatusUnauthorized, Challenge: bearer, Reason: ReasonScheme, text: "the scheme of the Authorization header is not Bearer"},
-		twoTokens:   &Error{Status: http.StatusBadRequest, Challenge: malformed, Reason: ReasonRequest, text: "there is more than one token, or an empty one"},
-		badSyntax:   &Error{Status: http.StatusBadRequest, Challenge: malformed, Reason: ReasonRequest, text: "what should be the token has characters that no token has"},
-		tooLong:     &Error{Status: http.StatusUnauthorized, Challenge: invalid, Reason: verifier.ReasonMalformed, text: "the token is longer than any that is accepted"},
-		scope: &Error{Status: http.StatusForbidden, Challenge: bearer + `, error="insufficient_scope", scope="` + strings.Join(cfg.Scopes, " ") + `"`,
-			Reason: ReasonScope, text: "the token lacks a scope that is required"},
+		cfg:          cfg,
+		noToken:      &Error{Status: 401, Challenge: bearer, Reason: ReasonNoToken, text: "there is no token"},
+		otherScheme:  &Error{Status: 401, Challenge: bearer, Reason: ReasonScheme, text: "the scheme of the Authorization header is not Bearer"},
+		twoTokens:    &Error{Status: 400, Challenge: malformed, Reason: ReasonRequest, text: "there is more than one token"},
+		badSyntax:    &Error{Status: 400, Challenge: malformed, Reason: ReasonRequest, text: "what should be the token has characters that no token has"},
+		tooLong:      &Error{Status: 401, Challenge: invalid, Reason: verifier.ReasonMalformed, text: "the token is longer than any that is accepted"},
+		scope:        &Error{Status: 403, Challenge: insufficient, Reason: ReasonScope, text: "the token lacks a scope that is required"},
 		invalidToken: invalid,
 		lines:        rate.NewLimiter(logRate, logBurst),
 	}, nil

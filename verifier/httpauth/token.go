@@ -20,7 +20,7 @@ func (g *Guard) token(r *http.Request) (string, *Error) {
 		if len(values) == 0 {
 			return true
 		}
-		if len(values) > 1 || found || values[0] == "" {
+		if len(values) > 1 || found {
 			return false
 		}
 		if taken {
