@@ -13,6 +13,7 @@ import (
 	"github.com/keyherald/keyherald/issuer/peer"
 	"github.com/keyherald/keyherald/verifier"
 	"github.com/keyherald/keyherald/verifier/gate"
+	"github.com/keyherald/keyherald/verifier/metrics"
 )
 
 type gateCmd struct {
@@ -22,6 +23,7 @@ type gateCmd struct {
 	AccountAudience bool          `help:"Also accept tokens for the account's audience, as SDKs of Authress mint them."`
 	External        []events.Name `help:"External issuer whose access tokens are accepted; may be repeated." placeholder:"NAME" sep:"none"`
 	MaxStaleness    time.Duration `help:"How old the live key set may be; negative: of any age." default:"1h" placeholder:"DURATION"`
+	Snapshot        string        `help:"File that keeps the last complete key set, to start from while NATS is not there." placeholder:"FILE"`
 
 	Listen       string `help:"Where the proxy asks: host:port, or unix:PATH of a socket." default:"127.0.0.1:9180" placeholder:"ADDR"`
 	SocketMode   string `help:"Permissions of the socket." default:"0660" placeholder:"MODE"`
@@ -48,7 +50,8 @@ func (c *gateCmd) run(ctx context.Context, a *app) error {
 		return err
 	}
 	late := &lateVerifier{}
-	metrics, ours := newMetrics()
+	registry, ours := newMetrics()
+	ours.MustRegister(metrics.NewCollector(late))
 	cfg := gate.Config{
 		Verifier: late, HeaderPrefix: c.HeaderPrefix, Query: c.TokenQuery, Cookie: c.TokenCookie, Certificate: clientCertificate,
 		Registerer: ours, Logger: a.log,
@@ -61,7 +64,7 @@ func (c *gateCmd) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	handler, err := c.behind(besideMetrics(g.Handler(), metricsHandler(metrics)))
+	handler, err := c.behind(besideMetrics(g.Handler(), metricsHandler(registry)))
 	if err != nil {
 		return err
 	}
@@ -139,6 +142,6 @@ func (c *gateCmd) verifier(a *app) (verifier.Config, error) {
 	at, err := c.config(a, bus.Verifier)
 	return verifier.Config{
 		Audience: c.Audience, AccountAudience: c.AccountAudience, Externals: c.External, MaxStaleness: c.MaxStaleness, Logger: a.log,
-		NATS: at.URL, SeedFile: at.SeedFile, CredsFile: at.CredsFile,
+		NATS: at.URL, SeedFile: at.SeedFile, CredsFile: at.CredsFile, Snapshot: c.Snapshot,
 	}, err
 }

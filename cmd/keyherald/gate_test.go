@@ -52,7 +52,8 @@ func statusOf(addr, path string, headers ...string) int {
 // TestP4_AGateAnswersBeforeNATSIsThereAndAfterItIsGone starts the gate first.
 func TestP4_AGateAnswersBeforeNATSIsThereAndAfterItIsGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	p, addr := launchGate(t, "--data", dir)
+	snapshot := filepath.Join(t.TempDir(), "keys")
+	p, addr := launchGate(t, "--data", dir, "--snapshot", snapshot)
 	if status := statusOf(addr, "/readyz"); status != 503 {
 		t.Errorf("/readyz without NATS: status %d", status)
 	}
@@ -72,7 +73,7 @@ func TestP4_AGateAnswersBeforeNATSIsThereAndAfterItIsGone(t *testing.T) {
 	if status := statusOf(addr, "/readyz"); status != 200 {
 		t.Errorf("/readyz: status %d", status)
 	}
-	for _, name := range []string{"keyherald_gate_requests_total", "keyherald_gate_request_duration_seconds_count", "keyherald_gate_ready 1", "keyherald_gate_key_set_revision", "go_goroutines"} {
+	for _, name := range []string{"keyherald_gate_requests_total", "keyherald_gate_request_duration_seconds_count", "keyherald_gate_ready 1", "keyherald_verifier_revision", "keyherald_verifier_tokens_total", "go_goroutines"} {
 		if !strings.Contains(strings.Join(scrape(t, "http://"+addr+"/metrics"), "\n"), "\n"+name) {
 			t.Errorf("no metric %s", name)
 		}
@@ -89,6 +90,8 @@ func TestP4_AGateAnswersBeforeNATSIsThereAndAfterItIsGone(t *testing.T) {
 	if strings.Contains(p.err.String(), token) {
 		t.Error("the token is in the log")
 	}
+	_, addr = launchGate(t, "--data", dir, "--snapshot", snapshot)
+	within(t, "the token is accepted from the snapshot", func() bool { return statusOf(addr, "/verify", "Authorization", "Bearer "+token) == 200 })
 }
 
 // TestAGateEndsWhenWaitingWouldNotMendIt and says what is wrong, but stops cleanly when it is told to while it waits.

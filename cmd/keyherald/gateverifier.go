@@ -9,6 +9,7 @@ import (
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/verifier"
 	"github.com/keyherald/keyherald/verifier/gate"
+	"github.com/keyherald/keyherald/verifier/metrics"
 )
 
 // lateVerifier is a verifier that is there later: until then every token is undecided.
@@ -16,7 +17,10 @@ type lateVerifier struct {
 	v atomic.Pointer[verifier.Verifier]
 }
 
-var _ gate.Verifier = (*lateVerifier)(nil)
+var (
+	_ gate.Verifier  = (*lateVerifier)(nil)
+	_ metrics.Source = (*lateVerifier)(nil)
+)
 
 func (l *lateVerifier) VerifyRequest(token string, r verifier.Request) (*verifier.Token, error) {
 	if v := l.v.Load(); v != nil {
@@ -30,6 +34,18 @@ func (l *lateVerifier) Status() verifier.Status {
 		return v.Status()
 	}
 	return verifier.Status{Stale: true}
+}
+
+// Stats has all reasons from the beginning.
+func (l *lateVerifier) Stats() verifier.Stats {
+	if v := l.v.Load(); v != nil {
+		return v.Stats()
+	}
+	s := verifier.Stats{Refused: map[verifier.Reason]uint64{}, Status: l.Status()}
+	for _, reason := range verifier.Reasons() {
+		s.Refused[reason] = 0
+	}
+	return s
 }
 
 func (l *lateVerifier) close() {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/keyherald/keyherald/verifier"
 	"github.com/keyherald/keyherald/verifier/httpauth"
 )
 
@@ -13,7 +12,7 @@ import (
 //
 //	gate_requests_total{policy,outcome,reason}  outcome: accepted, unauthenticated, forbidden, invalid_request, undecided, no_policy
 //	gate_request_duration_seconds
-//	gate_ready, gate_key_set_revision, gate_key_set_age_seconds
+//	gate_ready
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration prometheus.Histogram
@@ -32,21 +31,15 @@ func newMetrics(registerer prometheus.Registerer, v Verifier) (*metrics, error) 
 	if registerer == nil {
 		return m, nil
 	}
-	gauge := func(name, help string, value func(verifier.Status) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(v.Status()) })
-	}
-	for _, c := range []prometheus.Collector{
-		m.requests, m.duration,
-		gauge("gate_ready", "1 if tokens can be judged, 0 if the key set was not read yet or is too old.", func(s verifier.Status) float64 {
-			if s.Confirmed && !s.Stale {
-				return 1
-			}
-			return 0
-		}),
-		gauge("gate_key_set_revision", "The key set is complete up to this revision.", func(s verifier.Status) float64 { return float64(s.Revision) }),
-		gauge("gate_key_set_age_seconds", "Time since the key set was last known to be complete; without meaning if it never was.",
-			func(s verifier.Status) float64 { return s.Staleness.Seconds() }),
-	} {
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gate_ready", Help: "1 if tokens can be judged, 0 if the key set was not read yet or is too old.",
+	}, func() float64 {
+		if s := v.Status(); s.Confirmed && !s.Stale {
+			return 1
+		}
+		return 0
+	})
+	for _, c := range []prometheus.Collector{m.requests, m.duration, ready} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
