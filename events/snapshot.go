@@ -160,7 +160,9 @@ func (r *KeyRevocation) writeSnapshot(b *builder) { r.writeReason(b) }
 // readRecord is one record of a snapshot.
 type readRecord struct {
 	name      RecordName
-	entry     Entry
+	value     []byte
+	revision  uint64
+	time      int64
 	malformed uint64
 
 	issuer *Issuer
@@ -170,19 +172,19 @@ type readRecord struct {
 
 // parse reads what is in the record, as the fold does.
 func (r *readRecord) parse() (err error) {
-	if r.entry.Revision == 0 || r.malformed >= History {
+	if r.revision == 0 || r.malformed >= History {
 		return errors.New("a record without a revision, or one that was pushed out")
 	}
 	switch r.name.Kind {
 	case KindIssuer:
-		if r.issuer, err = ParseIssuer(r.entry.Value); err == nil {
+		if r.issuer, err = ParseIssuer(r.value); err == nil {
 			err = checkTypeOfName(r.name.Issuer, r.issuer.Type)
 		}
 	case KindKey:
-		r.key, err = ParseKey(r.name.KeyID, r.entry.Value)
+		r.key, err = ParseKey(r.name.KeyID, r.value)
 	case KindRevoked:
-		if r.said, err = parseKeyRevocation(r.entry.Value); err == nil {
-			r.said.RevokedAt = r.entry.Time.Unix()
+		if r.said, err = parseKeyRevocation(r.value); err == nil {
+			r.said.RevokedAt = r.time
 		}
 	}
 	return err
@@ -210,16 +212,17 @@ func parseAll(records []readRecord) error {
 
 // restore takes a record into a set that is being made.
 func (s *Set) restore(r *readRecord) {
-	switch ref := (keyRef{r.name.Issuer, r.name.KeyID}); {
+	ref, e := keyRef{r.name.Issuer, r.name.KeyID}, Entry{Revision: r.revision, Time: time.Unix(r.time, 0)}
+	switch {
 	case r.issuer != nil:
 		slot := s.issuerSlot(ref.issuer)
-		s.setIssuer(slot, &IssuerEntry{Record: r.issuer, Revision: r.entry.Revision}, r.entry)
+		s.setIssuer(slot, &IssuerEntry{Record: r.issuer, Revision: r.revision}, e)
 		slot.malformed = uint8(r.malformed)
 	case r.key != nil:
-		s.setKey(ref, s.keys.get(ref), r.key, r.entry)
+		s.setKey(ref, s.keys.get(ref), r.key, e)
 		s.keys.get(ref).malformed = uint8(r.malformed)
 	default:
-		s.revoke(ref, r.entry.Revision, r.said)
+		s.revoke(ref, r.revision, r.said)
 	}
 }
 
@@ -250,13 +253,17 @@ func (in *snapshotReader) keys() *Set {
 	revision := in.number(math.MaxUint64)
 	var records []readRecord
 	for before := (RecordName{}); in.next(); {
-		r := readRecord{entry: Entry{Revision: in.number(math.MaxUint64), Time: time.Unix(in.time(), 0)}, malformed: in.number(History)}
+		if records == nil {
+			const likely = 64 // bytes of a record: a forged number of them does not make us take more memory than a few times the file's size
+			records = make([]readRecord, 0, min(in.left+1, uint64(len(in.rest)/likely)))
+		}
+		r := readRecord{revision: in.number(math.MaxUint64), time: in.time(), malformed: in.number(History)}
 		var err error
 		if r.name, err = ParseRecordName(string(in.text())); err == nil && r.name.compare(before) <= 0 {
 			err = errOrder
 		}
 		in.check(err)
-		r.entry.Value = in.text()
+		r.value = in.text()
 		records, before = append(records, r), r.name
 	}
 	if in.err == nil {

@@ -33,6 +33,9 @@ func BenchmarkFile(b *testing.B) {
 		}
 	})
 	b.Run("start", func(b *testing.B) {
+		if _, err := f.write(set.at(time.Now())); err != nil {
+			b.Fatal(err)
+		}
 		for b.Loop() {
 			if s, _, err := f.read(); err != nil || s.Keys.Revision() != 2*keys {
 				b.Fatal(err)
