@@ -32,6 +32,7 @@ type cli struct {
 	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
 	Status     statusCmd     `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
 	Demo       demoCmd       `cmd:"" help:"Tell the whole story in one process, with timings."`
+	Bench      benchCmd      `cmd:"" help:"Measure this machine, and a cluster: verify, propagate."`
 }
 
 // stdio is what a process reads and writes.

@@ -67,6 +67,8 @@ func hint(err error) string {
 		return "start keyherald serve, or give the server with --nats and a credential with --nkey or --creds"
 	case errors.Is(err, bus.ErrPermission):
 		return "use the operator's credential (DIR/nats/operator.nk) for writing, and the verifier's for reading only"
+	case errors.Is(err, bus.ErrTooManyConsumers):
+		return "use fewer verifiers, or raise the limit of the stream, the account (max_consumers) or the server"
 	case errors.As(err, &untrusted):
 		return "if an authority of your own has signed the token service's certificate, give the file with that authority with --tls-ca, or in SSL_CERT_FILE"
 	case errors.As(err, &request):

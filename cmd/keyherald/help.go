@@ -98,9 +98,15 @@ var examples = map[string]string{
 	"watch":        `keyherald watch --json`,
 	"status":       `keyherald status --json`,
 	"demo":         `keyherald demo --verifiers 100`,
+	"bench verify": `
+		keyherald bench verify
+		keyherald bench verify --keys 100000 --duration 30s --parallel 1 --json`,
+	"bench propagate": `
+		keyherald bench propagate --verifiers 1000
+		keyherald bench propagate --nats nats://nats.example.com:4222 --nkey operator.nk --verifiers 200`,
 }
 
-// finishHelp adds the examples, and puts --help where the other flags of all commands are.
+// finishHelp adds the examples to what a command says itself (its method Help), and puts --help where the other flags of all commands are.
 func finishHelp(model *kong.Application) {
 	for _, group := range flagGroups() {
 		if group.Key == "global" {
@@ -109,7 +115,8 @@ func finishHelp(model *kong.Application) {
 	}
 	for _, command := range model.Leaves(false) {
 		if text := examples[command.Path()]; text != "" {
-			command.Detail = "Example:\n\n\t" + strings.ReplaceAll(strings.TrimSpace(text), "\n\t\t", "\n\t")
+			example := "Example:\n\n\t" + strings.ReplaceAll(strings.TrimSpace(text), "\n\t\t", "\n\t")
+			command.Detail = strings.TrimSpace(command.Detail + "\n\n" + example)
 		}
 	}
 }

@@ -29,6 +29,8 @@ var (
 	ErrOldServer = errors.New("the NATS server is too old")
 	// ErrReplicas: the servers are not enough for the replicas asked for.
 	ErrReplicas = errors.New("the NATS servers cannot keep that many replicas")
+	// ErrTooManyConsumers: the stream, the account or the server has as many followers as it may have.
+	ErrTooManyConsumers = errors.New("the NATS server allows no more consumers")
 	// ErrTooLarge: the value is larger than a record may be.
 	ErrTooLarge = errors.New("the value is too large for a record")
 )
@@ -56,8 +58,12 @@ func translate(err error) error {
 			return ErrNotFound
 		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return ErrTooLarge
+		case jetstream.JSErrCodeMaximumConsumersLimit:
+			return ErrTooManyConsumers
 		}
 		return err
+	case errors.Is(err, jetstream.ErrMaximumConsumersLimit):
+		return ErrTooManyConsumers
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		return ErrNoBucket
 	case errors.Is(err, jetstream.ErrMsgNotFound):

@@ -23,6 +23,8 @@ func TestN_CodesOfTheServer(t *testing.T) {
 		{api(10039), ErrNoBucket},
 		{api(10037), ErrNotFound},
 		{api(10054), ErrTooLarge},
+		{api(10026), ErrTooManyConsumers},
+		{jetstream.ErrMaximumConsumersLimit, ErrTooManyConsumers},
 		{jetstream.ErrStreamNotFound, ErrNoBucket},
 		{jetstream.ErrNoStreamResponse, ErrNoBucket},
 		{nats.ErrNoResponders, ErrNoBucket},

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
+)
+
+// left is what the records of a server say of the temporary clients of bench propagate. It needs no consumer: there may be too many.
+func left(t *testing.T, server *eventstest.NATS) (clients []*events.IssuerEntry, keys []*events.KeyEntry) {
+	t.Helper()
+	stream, err := server.Admin().Stream(t.Context(), bus.Keys.Stream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(bus.Keys.Filter()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator := server.Connect(bus.Operator)
+	var records []events.Entry
+	for subject := range info.State.Subjects {
+		record, err := operator.Get(t.Context(), bus.Keys, strings.TrimPrefix(subject, bus.Keys.Subject("")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record)
+	}
+	slices.SortFunc(records, func(a, b events.Entry) int { return cmp.Compare(a.Revision, b.Revision) })
+	set := events.NewSet(nil)
+	for _, record := range records {
+		set.Apply(record)
+	}
+	for e := range set.Issuers() {
+		if !strings.HasPrefix(string(e.Name), "bench-") {
+			t.Errorf("the issuer %s does not say what it is for", e.Name)
+		}
+		clients = append(clients, e)
+	}
+	return clients, slices.Collect(set.AllKeys())
+}
+
+// cleanedUp checks that there is one temporary client, which is disabled, may do nothing and has no key.
+func cleanedUp(t *testing.T, server *eventstest.NATS) {
+	t.Helper()
+	clients, keys := left(t, server)
+	if len(clients) != 1 || len(keys) != 0 {
+		t.Fatalf("%d clients and %d keys are left", len(clients), len(keys))
+	}
+	if c := clients[0].Record; c.Status != events.Disabled || c.Offline || !c.Scope.IsEmpty() || len(c.Resource) > 0 {
+		t.Errorf("what is left is %+v", c)
+	}
+}
+
+func TestBenchPropagateCountsEveryChangeAtEveryVerifier(t *testing.T) {
+	server := eventstest.Server(t)
+	var out, errs bytes.Buffer
+	args := []string{"bench", "propagate", "--nats", server.URL(), "--nkey", server.KeyFile(bus.Operator), "--verifiers", "3", "--changes", "20", "--interval", "0s", "--json"}
+	if code := run(t.Context(), args, stdio{out: &out, err: &errs}); code != 0 || errs.Len() > 0 {
+		t.Fatalf("exit %d\n%s", code, errs.String())
+	}
+	var got propagateReport
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Server != server.URL() || got.Verifiers != 3 || got.Changes != 20 || got.Acknowledged.Count != 20 || got.Applied.Count != 60 || got.Everywhere.Count != 20 {
+		t.Errorf("%+v", got)
+	}
+	total := 0
+	for _, b := range got.Histogram {
+		total += b.Count
+	}
+	if last := got.Histogram[len(got.Histogram)-1]; total != 60 || last.UpToMS < got.Applied.Max {
+		t.Errorf("%d times in the histogram, up to %g ms; the longest took %g ms", total, last.UpToMS, got.Applied.Max)
+	}
+	for _, l := range []latencyReport{got.Acknowledged, got.Applied, got.Everywhere} {
+		if l.P50 <= 0 || l.P50 > l.P99 || l.P99 > l.Max {
+			t.Errorf("times that cannot be: %+v", l)
+		}
+	}
+	if got.Everywhere.Max != got.Applied.Max || got.Everywhere.P50 < got.Applied.P50 {
+		t.Errorf("the last verifier is not the slowest: %+v, %+v", got.Everywhere, got.Applied)
+	}
+	cleanedUp(t, server)
+}
+
+// TestBenchPropagateCleansUpWhenItIsInterrupted once it has begun to change the key.
+func TestBenchPropagateCleansUpWhenItIsInterrupted(t *testing.T) {
+	server := eventstest.Server(t)
+	set := server.Connect(bus.Verifier).FollowKeys(zerolog.Nop())
+	defer set.Close()
+	changes := set.Subscribe(1000)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	go func() {
+		n := 0
+		for change := range changes.C() {
+			if n++; strings.HasPrefix(change.Name, "key.bench-") && n > 5 {
+				interrupt()
+			}
+		}
+	}()
+	var out, errs bytes.Buffer
+	args := []string{"bench", "propagate", "--nats", server.URL(), "--nkey", server.KeyFile(bus.Operator), "--verifiers", "2", "--changes", "10000"}
+	code := run(ctx, args, stdio{out: &out, err: &errs})
+	if code != exitFailed || errs.String() != "keyherald: interrupted\n" || out.Len() > 0 {
+		t.Errorf("exit %d\n%s%s", code, out.String(), errs.String())
+	}
+	cleanedUp(t, server)
+}
+
+func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
+	server := eventstest.Server(t)
+	full := eventstest.Server(t)
+	few := bus.StreamConfig(bus.Keys, 1)
+	few.MaxConsumers = 3
+	js := full.Admin()
+	if err := js.DeleteStream(t.Context(), few.Name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), few); err != nil {
+		t.Fatal(err)
+	}
+	empty := startForeign(t, "")
+	for _, test := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"the credential may not write", []string{"--nats", server.URL(), "--nkey", server.KeyFile(bus.Verifier)}, []string{"credential does not allow it", "hint: use the operator's credential"}},
+		{"there is no credential", []string{"--nats", server.URL()}, []string{"refused the credential", "hint: give a credential"}},
+		{"there is no server", []string{"--nats", "nats://" + freeAddress(t), "--timeout", "100ms"}, []string{"NATS cannot be reached", "hint: start keyherald serve, or give"}},
+		{"there are no buckets", []string{"--nats", empty.url}, []string{"the bucket does not exist: keyherald init makes"}},
+		{"the server allows no more consumers", []string{"--nats", full.URL(), "--nkey", full.KeyFile(bus.Operator), "--verifiers", "20"}, []string{"allows no more consumers", "hint: use fewer verifiers"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), append([]string{"bench", "propagate"}, test.args...), stdio{out: &out, err: &errs})
+			if code != exitFailed || out.Len() > 0 {
+				t.Errorf("exit %d\n%s", code, out.String())
+			}
+			for _, want := range test.want {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("%q is not in\n%s", want, errs.String())
+				}
+			}
+		})
+	}
+	cleanedUp(t, full)
+	if clients, _ := left(t, server); len(clients) > 0 {
+		t.Errorf("without the right to write, %s was written", clients[0].Name)
+	}
+}
