@@ -15,8 +15,15 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 )
 
-// TestMain lets many tests run at a time: those with a server wait more than they compute.
+// TestMain lets many tests run at a time: those with a server wait more than they compute. It also lets the test binary be a server.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envFilledDir); dir != "" {
+		if err := serveFilled(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	explicit := false
 	flag.Visit(func(f *flag.Flag) { explicit = explicit || f.Name == "test.parallel" })
