@@ -26,7 +26,11 @@ func TestColdTokensNeverComeTwiceAndWarmOnesHave(t *testing.T) {
 	c.verify = func(token string) error {
 		mu.Lock()
 		came[token]++
+		again := came[token] > 1
 		mu.Unlock()
+		if again { // as if it was remembered
+			return nil
+		}
 		return verify(token)
 	}
 	r, err := c.measure(t.Context(), workers, time.Nanosecond, func(time.Duration) {})
@@ -50,6 +54,9 @@ func TestColdTokensNeverComeTwiceAndWarmOnesHave(t *testing.T) {
 		if f.PerSecond <= 0 || f.XRaw <= 0 || f.P50 <= 0 || f.P50 > f.P99 || f.P99 > f.Max {
 			t.Errorf("kind %d: figures that cannot be: %+v", kind, f)
 		}
+	}
+	if cold, warm := r.figures(coldVerify), r.figures(warmVerify); cold.P50 < 3*warm.P50 || cold.PerSecond > warm.PerSecond/3 {
+		t.Errorf("tokens that come again are remembered, and yet: cold %+v, warm %+v", cold, warm)
 	}
 	if got := r.figures(rawVerify); got.XRaw != 1 || got.Allocations >= 1 {
 		t.Errorf("a raw verification is %g raw verifications with %g allocations", got.XRaw, got.Allocations)
