@@ -59,9 +59,7 @@ func (c *benchPropagateCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	server := "its own server, in the same process"
-	connect := func(ctx context.Context, _ bus.Role) (*bus.Conn, error) {
-		return reach{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds, Timeout: c.Timeout}.dial(ctx, a, bus.Operator)
-	}
+	connect := c.connect(a)
 	if c.NATS != "" {
 		server = bus.RedactURL(c.NATS)
 	} else {
@@ -89,6 +87,22 @@ func (c *benchPropagateCmd) Run(ctx context.Context, a *app) error {
 		return printJSON(a.out, report)
 	}
 	return report.print(a.out)
+}
+
+// connect makes connections to the server of --nats, all with the one credential. Only the first, the operator's, waits for a server
+// that may be just starting.
+func (c *benchPropagateCmd) connect(a *app) func(context.Context, bus.Role) (*bus.Conn, error) {
+	r := reach{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds, Timeout: c.Timeout}
+	return func(ctx context.Context, role bus.Role) (*bus.Conn, error) {
+		if role == bus.Operator {
+			return r.dial(ctx, a, role)
+		}
+		cfg, err := r.config(a, role)
+		if err != nil {
+			return nil, err
+		}
+		return bus.Connect(ctx, cfg)
+	}
 }
 
 // propagateReport is what bench propagate --json prints. It is an interface: members are added, not changed.

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -121,7 +123,7 @@ func TestBenchPropagateCleansUpWhenItIsInterrupted(t *testing.T) {
 }
 
 func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
-	server := eventstest.Server(t)
+	nats := eventstest.Server(t)
 	full := eventstest.Server(t)
 	few := bus.StreamConfig(bus.Keys, 1)
 	few.MaxConsumers = 3
@@ -133,16 +135,21 @@ func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := startForeign(t, "")
+	crowded := startForeign(t, "", func(o *server.Options) { o.MaxConn = 3 })
+	if code := run(t.Context(), []string{"init", "--nats", crowded.url}, stdio{out: io.Discard, err: io.Discard}); code != 0 {
+		t.Fatalf("init: exit %d", code)
+	}
 	for _, test := range []struct {
 		name string
 		args []string
 		want []string
 	}{
-		{"the credential may not write", []string{"--nats", server.URL(), "--nkey", server.KeyFile(bus.Verifier)}, []string{"credential does not allow it", "hint: use the operator's credential"}},
-		{"there is no credential", []string{"--nats", server.URL()}, []string{"refused the credential", "hint: give a credential"}},
+		{"the credential may not write", []string{"--nats", nats.URL(), "--nkey", nats.KeyFile(bus.Verifier)}, []string{"credential does not allow it", "hint: use the operator's credential"}},
+		{"there is no credential", []string{"--nats", nats.URL()}, []string{"refused the credential", "hint: give a credential"}},
 		{"there is no server", []string{"--nats", "nats://" + freeAddress(t), "--timeout", "100ms"}, []string{"NATS cannot be reached", "hint: start keyherald serve, or give"}},
 		{"there are no buckets", []string{"--nats", empty.url}, []string{"the bucket does not exist: keyherald init makes"}},
-		{"the server allows no more consumers", []string{"--nats", full.URL(), "--nkey", full.KeyFile(bus.Operator), "--verifiers", "20"}, []string{"allows no more consumers", "hint: use fewer verifiers"}},
+		{"the server allows no more consumers", []string{"--nats", full.URL(), "--nkey", full.KeyFile(bus.Operator), "--verifiers", "20"}, []string{": watching ", "allows no more consumers", "hint: use fewer verifiers"}},
+		{"the server allows no more connections", []string{"--nats", crowded.url, "--verifiers", "20"}, []string{"keyherald: verifier ", "hint: the server was there for those before: use fewer verifiers"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out, errs bytes.Buffer
@@ -158,7 +165,7 @@ func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
 		})
 	}
 	cleanedUp(t, full)
-	if clients, _ := left(t, server); len(clients) > 0 {
+	if clients, _ := left(t, nats); len(clients) > 0 {
 		t.Errorf("without the right to write, %s was written", clients[0].Name)
 	}
 }

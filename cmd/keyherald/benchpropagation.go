@@ -52,6 +52,9 @@ func (b *propagation) measure(ctx context.Context, changes int) (times *propagat
 	err = parallel(start, atATime, b.verifiers, func(ctx context.Context, i int) error {
 		defer connecting.add(1)
 		conn, err := b.connect(ctx, bus.Verifier)
+		if errors.Is(err, bus.ErrUnreachable) { // a server that has enough does not always get to say so
+			err = &hinted{err, "the server was there for those before: use fewer verifiers, or raise its limit of connections (max_connections)"}
+		}
 		if err != nil {
 			return fmt.Errorf("verifier %d: %w", i+1, err)
 		}
@@ -180,11 +183,14 @@ func waitComplete(ctx context.Context, keys *bus.KeySet) error {
 		short, cancel := context.WithTimeout(ctx, look)
 		err := keys.Wait(short)
 		cancel()
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, bus.ErrTooManyConsumers), errors.Is(err, bus.ErrPermission), errors.Is(err, bus.ErrNoBucket), ctx.Err() != nil:
+		if err == nil || ctx.Err() != nil {
 			return err
+		}
+		status := keys.Status()
+		for _, err := range []error{status.Keys.Err, status.Revocations.Err} {
+			if errors.Is(err, bus.ErrTooManyConsumers) || errors.Is(err, bus.ErrPermission) || errors.Is(err, bus.ErrNoBucket) {
+				return err
+			}
 		}
 	}
 }
