@@ -92,7 +92,7 @@ func (c *benchPropagateCmd) Run(ctx context.Context, a *app) error {
 // connect makes connections to the server of --nats, all with the one credential. Only the first, the operator's, waits for a server
 // that may be just starting.
 func (c *benchPropagateCmd) connect(a *app) func(context.Context, bus.Role) (*bus.Conn, error) {
-	r := reach{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds, Timeout: c.Timeout}
+	r := reach{place{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds}, c.Timeout}
 	return func(ctx context.Context, role bus.Role) (*bus.Conn, error) {
 		if role == bus.Operator {
 			return r.dial(ctx, a, role)
