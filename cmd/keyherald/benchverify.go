@@ -29,7 +29,7 @@ const (
 func (*benchVerifyCmd) Help() string {
 	return `Clients mint tokens with their keys, and the verifier that a service would embed verifies them. There is no server, and nothing is written anywhere.
 
-cold: every token is one that the verifier has never seen, the keys in turn. warm: the same tokens come again. raw: nothing but the signature of the same tokens, by the standard library; x raw is how many times as long a token takes as that. They are measured in turns, and x raw is of the times that were disturbed least, so that it means something on a machine that does other things, too. tokens/s is of all processors together, and a median. The latencies are of every single token.`
+cold: every token is one that the verifier has never seen, the keys in turn. Up to 2,000 keys have verified several before, as in a service that has run for a while. warm: the same tokens come again. raw: nothing but the signature of the same tokens, by the standard library; x raw is how many times as long a token takes as that. They are measured in turns, and x raw is of the times that were disturbed least, so that it means something on a machine that does other things, too. tokens/s is of all processors together, and a median. The latencies are of every single token.`
 }
 
 func (c *benchVerifyCmd) check() error {
@@ -73,8 +73,11 @@ func (c *benchVerifyCmd) Run(ctx context.Context, a *app) error {
 	if c.Parallel == 0 {
 		c.Parallel = runtime.GOMAXPROCS(0)
 	}
-	making := newProgress(a, "making keys", 2*c.Keys)
+	making := newProgress(a, "making keys", 3*c.Keys)
 	crowd, err := newCrowd(ctx, c.Alg, c.Keys, func() { making.add(1) })
+	if err == nil {
+		err = crowd.warmUp(ctx, func() { making.add(1) })
+	}
 	making.end()
 	if err != nil {
 		return err
