@@ -166,7 +166,11 @@ func (s *Set) run(ctx context.Context, conn *bus.Conn) {
 	s.live.Store(set)
 	s.keep(ctx, set)
 	set.Close()
-	s.keeper.now(set.Snapshot())
+	select {
+	case <-s.ready:
+		s.keeper.now(set.Snapshot())
+	default: // there is nothing newer that was ever complete
+	}
 }
 
 // connect tries until ctx ends. Then it returns nil.
@@ -192,24 +196,26 @@ func (s *Set) connect(ctx context.Context) *bus.Conn {
 	}
 }
 
-// keep writes what has changed until ctx ends.
+// keep writes what has changed, once the set is that of the buckets, until ctx ends.
 func (s *Set) keep(ctx context.Context, set *bus.KeySet) {
-	var waiting sync.WaitGroup
-	defer waiting.Wait()
-	waiting.Go(func() {
+	var catchingUp sync.WaitGroup
+	defer catchingUp.Wait()
+	catchingUp.Go(func() {
 		if set.Wait(ctx) == nil {
 			close(s.ready)
 		}
 	})
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for ready := s.ready; ; {
+	for waiting := s.ready; ; {
 		select {
-		case <-ready:
-			ready = nil
+		case <-waiting:
+			waiting = nil
 			s.keeper.now(set.Snapshot())
 		case <-tick.C:
-			s.keeper.look(set.Snapshot())
+			if waiting == nil {
+				s.keeper.look(set.Snapshot())
+			}
 		case <-ctx.Done():
 			return
 		}
