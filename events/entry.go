@@ -10,6 +10,8 @@ type Entry struct {
 	Revision uint64    // stream sequence
 	Time     time.Time // the server's
 	Caller   string    // who wrote it, if they said so (header Keyherald-Caller): information, not proof
+
+	prepared *prepared // nil: it was not
 }
 
 func (e Entry) change(event Event, reason string) Change {

@@ -13,7 +13,7 @@ func (s *Set) applyIssuer(name Name, e Entry) {
 		before = slot.entry.Load()
 	}
 	if !e.Deleted {
-		record, err := ParseIssuer(e.Value)
+		record, err := e.issuer()
 		if err == nil {
 			err = checkTypeOfName(name, record.Type)
 		}

@@ -13,7 +13,7 @@ func (s *Set) applyKey(ref keyRef, e Entry) {
 	}
 	if !e.Deleted {
 		var err error
-		if record, err = parseKey(ref.kid, e.Value, before); err != nil {
+		if record, err = e.key(ref.kid, before); err != nil {
 			s.rejectKey(ref, slot, e, err)
 			return
 		}

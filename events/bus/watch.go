@@ -17,6 +17,7 @@ type pushWatch struct {
 	stream     string
 	prefix     string // of the subjects of the bucket
 	passes     bool   // over messages of the stream; set before there is a consumer
+	prepare    bool   // the records are those of an events.Set
 	sub        *nats.Subscription
 	lost       *waiter
 	deliveries chan Delivery
@@ -32,7 +33,7 @@ var _ Watch = (*pushWatch)(nil)
 // subscribe listens for what a consumer, which is yet to be made, will send to inbox.
 func (c *Conn) subscribe(bucket Bucket, consumer, inbox string) (*pushWatch, error) {
 	w := &pushWatch{
-		conn: c, consumer: consumer, stream: bucket.Stream(), prefix: bucket.Subject(""),
+		conn: c, consumer: consumer, stream: bucket.Stream(), prefix: bucket.Subject(""), prepare: bucket == Keys,
 		deliveries: make(chan Delivery, deliveryBacklog),
 		failed:     make(chan error, 1),
 		stopped:    make(chan struct{}),
@@ -78,6 +79,9 @@ func (w *pushWatch) receive(m *nats.Msg) {
 	d, ok := w.read(m)
 	if !ok {
 		return
+	}
+	if w.prepare && d.Pending > 0 { // there is much to read: the feed applies what came before meanwhile
+		d.Entry.Prepare()
 	}
 	select {
 	case w.deliveries <- d:
