@@ -67,7 +67,7 @@ func isAccount(aud string, platform *events.IssuerEntry) bool {
 
 func (j *judgement) checkTimes() error {
 	c := &j.token.Claims
-	now, leeway := j.now.Unix(), j.v.leeway()
+	now, leeway := j.now.Unix(), j.v.cfg.leeway()
 	if now >= c.Expiry+leeway {
 		return errExpired
 	}

@@ -16,7 +16,7 @@ import (
 func TestP1_NothingInThisPackageCanWait(t *testing.T) {
 	allowed := []string{
 		"crypto/ed25519", "crypto/sha256", "crypto/x509", // to compare what was shown already
-		"encoding/base64", "encoding/json", "errors", "fmt", "hash/maphash", "math/bits", "slices", "strings", "sync/atomic", "time",
+		"cmp", "encoding/base64", "encoding/json", "errors", "fmt", "hash/maphash", "math/bits", "slices", "strings", "sync/atomic", "time",
 		"sync",                  // its Pool only: see below
 		"unsafe",                // for strings over bytes that do not change any more
 		"github.com/rs/zerolog", // what it writes to is the caller's choice

@@ -153,6 +153,6 @@ func (j *judgement) prepareRecall(a *accepted) {
 	if !c.HasIssuedAt {
 		return
 	}
-	a.from, a.until = max(c.IssuedAt, c.NotBefore)-j.v.leeway(), c.Expiry+j.v.leeway()
+	a.from, a.until = max(c.IssuedAt, c.NotBefore)-j.v.cfg.leeway(), c.Expiry+j.v.cfg.leeway()
 	a.id = TokenID(j.token)
 }

@@ -5,80 +5,14 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/verifier/jws"
 	"github.com/keyherald/keyherald/verifier/keytables"
 	"github.com/keyherald/keyherald/verifier/snapshot"
-)
-
-// Config of a verifier. Audience is required, the rest has defaults.
-type Config struct {
-	// Audience is what this service is called in the aud of tokens, compared byte by byte.
-	Audience string
-	// AccountAudience also accepts tokens for the audience of the whole account, as the SDKs of Authress mint them
-	// ({account}.accounts.authress.io): such a token is good at every service of the account that accepts them.
-	AccountAudience bool
-	// Externals names the external issuers whose access tokens are accepted. Empty: none.
-	Externals []events.Name
-	// MaxStaleness is how long ago the set may have been confirmed for a token to be decided. Zero: one
-	// hour. Negative: there is no limit.
-	MaxStaleness time.Duration
-	// Leeway is the tolerance for clocks that differ, for exp, nbf and iat: whole seconds, at most 60. Zero: 30 s.
-	Leeway time.Duration
-	// TokenCacheMemory is how many bytes the cache of verified tokens takes at most. The repeat of a token that is in it costs a
-	// hundredth of a signature's check, and is decided by the live set like any other. Zero: 32 MiB, which is some 20,000
-	// tokens. Negative: there is none.
-	TokenCacheMemory int64
-	// KeyTableMemory is how many bytes the tables take at most that make Ed25519 signatures of keys in use twice as fast to
-	// check. Zero: 32 MiB, which is some 2,000 keys. Negative: there are none, and the standard library checks all.
-	KeyTableMemory int64
-	// Now is the clock. Nil: time.Now.
-	Now func() time.Time
-	// Logger gets what happens to the feed; at debug level, also that a token brings a key along. The zero Logger is
-	// silent.
-	Logger zerolog.Logger
-
-	// NATS is the URL of the server, or several separated by commas. For Connect only, as are the following; required there.
-	NATS string
-	// SeedFile is a file with the nkey seed of a credential of the role verifier. Empty: see CredsFile.
-	SeedFile string
-	// CredsFile is a file with a user JWT and its seed. Empty: the server asks for no credential.
-	CredsFile string
-	// Snapshot is a file that keeps the last complete key set, so that Connect can start from it when NATS is not there within two
-	// seconds. What it has is as old as it is, by the clock on the wall: MaxStaleness counts, and what is not in it may exist. It belongs
-	// into a directory where only this service can write: see package snapshot for what it is trusted for. Empty: there is none.
-	Snapshot string
-	// Issuers follows the records of some issuers only, for a small service beside a large registry: at most 64 clients and external issuers,
-	// known already or not. Those of the platform and of Externals are followed as well. The tokens of all others are refused, and those that
-	// the platform mints for other clients: what is not followed is unknown, however good it is. The credential must have the
-	// role verifier. Empty: all.
-	Issuers []events.Name
-}
-
-const (
-	defaultMaxStaleness = time.Hour
-	defaultLeeway       = 30 * time.Second
-	// upToDate is how long after a confirmation what is not in the set counts as not existing. The feed confirms every
-	// 3 s or so.
-	upToDate = 10 * time.Second
-	// snapshotAge is how old at least what a file has counts as: only the clock on the wall says when it was confirmed, and that
-	// may have been moved. So it is never proof that something does not exist.
-	snapshotAge = upToDate + time.Second
-	// maxIssuers is how many issuers may be named. The server compares every message with three filters for each; who needs more is better off
-	// with all.
-	maxIssuers = 64
-	// accountSuffix makes the account-wide audience of an account.
-	accountSuffix = ".accounts.authress.io"
-
-	defaultTokenCacheMemory = 32 << 20
-	defaultKeyTableMemory   = 32 << 20
 )
 
 // Feed is the live key set that a verifier judges by. [*bus.KeySet] is one.
@@ -138,27 +72,10 @@ func New(cfg Config, feed Feed) (*Verifier, error) {
 
 // newVerifier checks a configuration and resolves its defaults.
 func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
-	if cfg.Audience == "" {
-		return nil, errors.New("no audience: without one, tokens for any service would be accepted")
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
-	if cfg.Leeway < 0 || cfg.Leeway > events.MaxLeeway || cfg.Leeway%time.Second != 0 {
-		return nil, fmt.Errorf("leeway %s is not whole seconds from 0 (for %s) to %s", cfg.Leeway, defaultLeeway, events.MaxLeeway)
-	}
-	if cfg.Leeway == 0 {
-		cfg.Leeway = defaultLeeway
-	}
-	if cfg.MaxStaleness == 0 {
-		cfg.MaxStaleness = defaultMaxStaleness
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.TokenCacheMemory == 0 {
-		cfg.TokenCacheMemory = defaultTokenCacheMemory
-	}
-	if cfg.KeyTableMemory == 0 {
-		cfg.KeyTableMemory = defaultKeyTableMemory
-	}
+	cfg = cfg.withDefaults()
 	v := &Verifier{
 		cfg: cfg, externals: map[events.Name]bool{}, close: func() {},
 		judgements: sync.Pool{New: func() any { return new(judgement) }},
@@ -167,30 +84,9 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 	v.verifyEd25519 = v.tables.Verify
 	v.follow(feed)
 	for _, name := range cfg.Externals {
-		if _, err := events.ParseName(string(name)); err != nil {
-			return nil, fmt.Errorf("external issuer: %w", err)
-		}
 		v.externals[name] = true
 	}
-	if len(cfg.Issuers) > maxIssuers {
-		return nil, fmt.Errorf("%d issuers to follow, more than %d: leave them out to follow all", len(cfg.Issuers), maxIssuers)
-	}
-	for _, name := range cfg.Issuers {
-		if _, err := events.ParseName(string(name)); err != nil {
-			return nil, fmt.Errorf("issuer to follow: %w", err)
-		}
-	}
 	return v, nil
-}
-
-// followed are the issuers whose records are followed, in order and none twice. None: all.
-func (v *Verifier) followed() []events.Name {
-	if len(v.cfg.Issuers) == 0 {
-		return nil
-	}
-	names := slices.Concat([]events.Name{events.Platform}, v.cfg.Issuers, v.cfg.Externals)
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // follow sets what the verifier judges by.
@@ -221,7 +117,7 @@ func (v *Verifier) connect(ctx context.Context) error {
 	to := bus.Config{URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger}
 	if cfg.Snapshot != "" {
 		set, err := snapshot.Follow(ctx, snapshot.Config{
-			Path: cfg.Snapshot, Issuers: v.followed(), Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,
+			Path: cfg.Snapshot, Issuers: cfg.followed(), Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return err
@@ -234,7 +130,7 @@ func (v *Verifier) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set := conn.FollowKeySet(bus.KeySetConfig{Issuers: v.followed(), Logger: cfg.Logger})
+	set := conn.FollowKeySet(bus.KeySetConfig{Issuers: cfg.followed(), Logger: cfg.Logger})
 	v.follow(set)
 	v.close = func() {
 		set.Close()
@@ -252,9 +148,6 @@ func (v *Verifier) Close() {
 	v.close()
 	v.tables.Close()
 }
-
-// leeway in seconds.
-func (v *Verifier) leeway() int64 { return int64(v.cfg.Leeway / time.Second) }
 
 // Status is what a verifier knows about its set.
 type Status struct {
