@@ -128,5 +128,8 @@ func (s Scope) IntersectText(text string, room []string) (Scope, error) {
 	case len(s.values):
 		return s, nil
 	}
+	if few := 8; cap(both) > few && len(both) <= cap(both)/2 { // of a text that repeats itself, or asks for much that there is not
+		both = slices.Clone(both)
+	}
 	return Scope{slices.Clip(both)}, nil
 }

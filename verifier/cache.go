@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/verifier/jws"
@@ -16,7 +17,7 @@ import (
 //
 // It is a table of small buckets, a token's being chosen by a hash that nobody outside can foretell, and found by its whole text:
 // nobody can make two tokens be one, nor pick the tokens that push another one out. Only what was verified is added. What is found is
-// no more than a hint about the signature: see [accepted.holds].
+// no more than a hint about the signature: see [accepted.isOf] and [accepted.holds].
 //
 // The well-kept caches (otter, ristretto) find without a lock as well, but lock to add and may make whoever adds do the
 // work of evicting, or of a goroutine that has fallen behind; and their bookkeeping costs as much as all else that there is to do
@@ -38,7 +39,7 @@ const (
 	// evictFrom is of how many buckets the least recently used token is evicted: that of all would take too long to find.
 	evictFrom = 4
 	// evictTries is how many are evicted at most to make room for one token.
-	evictTries = 16
+	evictTries = 32
 )
 
 // bucket has tokens and, so that few others are touched to find one, a part of the hash of each. The two may disagree for a moment, or for as
@@ -48,9 +49,9 @@ type bucket struct {
 	slots [ways]atomic.Pointer[accepted]
 }
 
-// newCache returns a cache that takes so many bytes, or nil if that is none.
+// newCache returns a cache that takes so many bytes, or nil if that is nothing to speak of.
 func newCache(memory int64) *cache {
-	if memory <= 0 {
+	if memory < int64(unsafe.Sizeof(bucket{})) {
 		return nil
 	}
 	return &cache{seed: maphash.MakeSeed(), memory: memory}
@@ -106,11 +107,25 @@ func (c *cache) add(hash uint64, a *accepted, now time.Time) {
 	c.forget(old)
 }
 
+// drop forgets a, if it is there still.
+func (c *cache) drop(a *accepted) {
+	buckets := c.table()
+	b := &buckets[a.hash%uint64(len(buckets))]
+	for i := range b.slots {
+		if b.slots[i].Load() == a && b.slots[i].CompareAndSwap(a, nil) {
+			c.forget(a)
+		}
+	}
+}
+
+// table returns the buckets, a power of two of them, which are a part of the budget.
 func (c *cache) table() []bucket {
 	buckets := c.buckets.Load()
 	if buckets == nil {
-		made := make([]bucket, 1<<bits.Len64(uint64(c.memory/(bytesPerSlot*ways))))
-		c.buckets.CompareAndSwap(nil, &made)
+		made := make([]bucket, 1<<bits.Len64(uint64(c.memory/(2*bytesPerSlot*ways))))
+		if c.buckets.CompareAndSwap(nil, &made) {
+			c.taken.Add(int64(len(made)) * int64(unsafe.Sizeof(bucket{})))
+		}
 		buckets = c.buckets.Load()
 	}
 	return *buckets
@@ -135,18 +150,16 @@ func (b *bucket) place(a *accepted) int {
 	return at
 }
 
-// reserve takes size bytes of the budget, for which it may have to evict others.
+// reserve takes size bytes of the budget, for which it may have to evict others. It never takes more than there is.
 func (c *cache) reserve(buckets []bucket, size int64) bool {
-	if c.taken.Add(size) <= c.memory {
-		return true
-	}
 	for range evictTries {
-		c.evict(buckets)
-		if c.taken.Load() <= c.memory {
+		taken := c.taken.Load()
+		if taken+size > c.memory {
+			c.evict(buckets)
+		} else if c.taken.CompareAndSwap(taken, taken+size) {
 			return true
 		}
 	}
-	c.taken.Add(-size)
 	return false
 }
 
@@ -180,7 +193,14 @@ func (c *cache) forget(a *accepted) {
 // not confirm what it is bound to. Neither: the token has to be judged.
 func (v *Verifier) recall(token string, hash uint64, set *events.Set, now time.Time, r *Request) (*Token, error) {
 	a := v.cache.find(token, hash)
-	if a == nil || !a.holds(v, set, now, r) {
+	if a == nil {
+		return nil, nil
+	}
+	if !a.isOf(set) {
+		v.cache.drop(a)
+		return nil, nil
+	}
+	if !a.holds(v, now, r) {
 		return nil, nil
 	}
 	t := &a.token
@@ -195,21 +215,20 @@ func (v *Verifier) recall(token string, hash uint64, set *events.Set, now time.T
 	return t, nil
 }
 
-// holds reports whether everything that a was accepted for is so now, but for its confirmation. What a record says is not looked at
-// again while the set has the very same one.
-func (a *accepted) holds(v *Verifier, set *events.Set, now time.Time, r *Request) bool {
-	t := &a.token
-	if at := now.Unix(); at < a.from || at >= a.until {
-		return false
-	}
+// isOf reports whether set has the very records by which a was accepted: then nothing that they say has to be looked at again. If it has
+// not, a will not be recalled any more.
+func (a *accepted) isOf(set *events.Set) bool {
 	// With the same platform, the iss of the platform and of a client lead where they have led: to whoever has the name now.
-	if set.Platform() != a.platform || set.Issuer(a.client.Name) != a.client {
+	if set.Platform() != a.platform || set.Issuer(a.client.Name) != a.client || set.Key(a.issuer.Name, a.token.KeyID) != a.key {
 		return false
 	}
-	if t.IssuerType == events.TypeExternal && set.IssuerOf(t.Issuer) != a.issuer {
-		return false
-	}
-	if key := set.Key(a.issuer.Name, t.KeyID); key != a.key || !key.State(now).Usable() {
+	return a.token.IssuerType != events.TypeExternal || set.IssuerOf(a.token.Issuer) == a.issuer
+}
+
+// holds reports whether what else a was accepted for is so now, but for its confirmation.
+func (a *accepted) holds(v *Verifier, now time.Time, r *Request) bool {
+	t := &a.token
+	if at := now.Unix(); at < a.from || at >= a.until || !a.key.State(now).Usable() {
 		return false
 	}
 	if revocations := v.feed.Revocations(); revocations.Len() > 0 && revocations.Revoked(a.id) {

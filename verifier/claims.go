@@ -48,7 +48,7 @@ func (j *judgement) checkRequired() error {
 
 func (j *judgement) checkAudience() error {
 	aud := j.token.Claims.Audience
-	if !slices.Contains(aud, j.request.Audience) && !j.v.isForAccount(aud, j.set.Platform()) {
+	if !slices.Contains(aud, j.request.Audience) && !j.v.isForAccount(aud, j.platform) {
 		return errAudience
 	}
 	return nil

@@ -26,9 +26,9 @@ type Config struct {
 	MaxStaleness time.Duration
 	// Leeway is the tolerance for clocks that differ, for exp, nbf and iat: whole seconds, at most 60. Zero: 30 s.
 	Leeway time.Duration
-	// TokenCacheMemory is how many bytes the cache of verified tokens takes at most. The repeat of a token that is in it costs a
-	// hundredth of a signature's check, and is decided by the live set like any other. Zero: 32 MiB, which is some 20,000
-	// tokens. Negative: there is none.
+	// TokenCacheMemory is how many bytes the cache of verified tokens takes at most, not counting records that were replaced and by which a token in
+	// it was accepted. The repeat of a token that is in it costs a hundredth of a signature's check, and is decided by the live set like any
+	// other. Zero: 32 MiB, which is some 20,000 tokens. Negative: there is none.
 	TokenCacheMemory int64
 	// KeyTableMemory is how many bytes the tables take at most that make Ed25519 signatures of keys in use twice as fast to
 	// check. Zero: 32 MiB, which is some 2,000 keys. Negative: there are none, and the standard library checks all.

@@ -1,6 +1,7 @@
 package verifier_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,9 @@ func TestP1_VerifyTakesNoLockThatAWriterHolds(t *testing.T) {
 		{"revoked", offline(t, offlineClaims.with("jti", `"gone"`)), verifier.ReasonRevoked},
 	}
 	f.revokeToken(events.TokenByID(ordersURL, "gone"), "")
+	for i := 0; v.Stats().KeyTables == 0; i++ { // that of orders
+		expect(t, v, offline(t, offlineClaims.with("jti", fmt.Sprintf(`"%d"`, i))), accepted)
+	}
 
 	armed.Store(true)
 	holding.Add(2)
@@ -58,12 +62,17 @@ func TestP1_VerifyTakesNoLockThatAWriterHolds(t *testing.T) {
 	decided := make(chan struct{})
 	go func() {
 		defer close(decided)
-		for _, r := range rows {
-			if _, err := v.Verify(r.token); reasonOf(err) != r.want {
-				t.Errorf("%s: %v", r.name, err)
+		before := v.Stats().CacheHits
+		for range 2 { // the second time from the cache
+			for _, r := range rows {
+				if _, err := v.Verify(r.token); reasonOf(err) != r.want {
+					t.Errorf("%s: %v", r.name, err)
+				}
 			}
 		}
-		v.Status()
+		if hits := v.Stats().CacheHits - before; hits != 3 {
+			t.Errorf("%d tokens came from the cache", hits)
+		}
 	}()
 	select {
 	case <-decided:

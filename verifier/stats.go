@@ -44,7 +44,7 @@ func (v *Verifier) Stats() Stats {
 }
 
 // counters of what was decided. Those of accepted tokens are spread by the hash of the token, so that cores which count at the same time
-// seldom write to one cache line.
+// seldom write to one cache line. (Without a cache there is no hash, and what there is to do takes so long that it does not matter.)
 type counters struct {
 	shards [16]struct {
 		judged   atomic.Uint64

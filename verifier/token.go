@@ -3,6 +3,7 @@ package verifier
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -110,25 +111,26 @@ func (a *accepted) keepAs(known, s string) string {
 }
 
 // result copies what is to last of the token that was accepted.
-func (j *judgement) result(text string) (*accepted, error) {
+func (j *judgement) result(token string) (*accepted, error) {
 	c := &j.token.Claims
-	room := len(text) + len(c.Issuer) + len(c.Subject) + len(c.ID)
+	room := len(token) + len(c.Issuer) + len(c.Subject) + len(c.ID)
 	for _, aud := range c.Audience {
 		room += len(aud)
 	}
 	a := newAccepted(room)
-	a.platform, a.issuer, a.client, a.key = j.set.Platform(), j.issuer, j.client, j.key
+	a.platform, a.issuer, a.client, a.key = j.platform, j.issuer, j.client, j.key
 	record := j.issuer.Record
 	a.token = Token{
 		Issuer: a.keepAs(record.Iss, c.Issuer), IssuerName: j.issuer.Name, IssuerType: record.Type,
 		Subject: a.keepAs(string(j.client.Name), c.Subject), ID: a.keep(c.ID), KeyID: j.key.KeyID,
-		Expires: time.Unix(c.Expiry, 0), text: a.keep(text),
+		Expires: time.Unix(c.Expiry, 0), text: a.keep(token),
 	}
 	t := &a.token
 	t.Audience = a.audience[:0]
 	for _, aud := range c.Audience {
-		t.Audience = append(t.Audience, a.keepAs(j.request.Audience, aud))
+		t.Audience = append(t.Audience, a.keepAs(j.v.cfg.Audience, aud))
 	}
+	t.Audience = slices.Clip(t.Audience)
 	if c.HasIssuedAt {
 		t.IssuedAt = time.Unix(c.IssuedAt, 0)
 	}
@@ -144,6 +146,13 @@ func (j *judgement) result(text string) (*accepted, error) {
 	}
 	var err error
 	t.Scope, err = j.limitScope(a.scopes[:0])
+	const text = int64(unsafe.Sizeof(""))
+	if n := len(t.Audience); n > len(a.audience) {
+		a.size += int64(n) * text
+	}
+	if n := len(t.Scope.Values()); n > len(a.scopes) { // those of the record, perhaps; but then it is one of few
+		a.size += int64(n) * text
+	}
 	return a, err
 }
 

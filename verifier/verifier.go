@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -50,7 +49,7 @@ type Verifier struct {
 	externals map[events.Name]bool
 	close     func()
 
-	judgements    sync.Pool // of *judgement
+	judgements    spares
 	headers       *jws.Headers
 	cache         *cache
 	tables        *keytables.Tables
@@ -58,7 +57,7 @@ type Verifier struct {
 	counts        counters
 }
 
-// New makes a verifier over a feed that the caller owns.
+// New makes a verifier over a feed that the caller owns. [Verifier.Close] it before the feed.
 func New(cfg Config, feed Feed) (*Verifier, error) {
 	v, err := newVerifier(cfg, feed)
 	if err == nil && feed == nil {
@@ -78,7 +77,7 @@ func newVerifier(cfg Config, feed Feed) (*Verifier, error) {
 	cfg = cfg.withDefaults()
 	v := &Verifier{
 		cfg: cfg, externals: map[events.Name]bool{}, close: func() {},
-		judgements: sync.Pool{New: func() any { return new(judgement) }},
+		judgements: newSpares(),
 		headers:    jws.NewHeaders(), cache: newCache(cfg.TokenCacheMemory), tables: keytables.New(cfg.KeyTableMemory),
 	}
 	v.verifyEd25519 = v.tables.Verify
@@ -143,7 +142,8 @@ func (v *Verifier) connect(ctx context.Context) error {
 	return nil
 }
 
-// Close ends what Connect started. The verifier goes on judging by the set that it has, which only gets older.
+// Close ends what Connect started, and that tables of keys are made. The verifier goes on judging by the set that it has, which with
+// Connect only gets older. When it returns, nothing of the verifier runs any more.
 func (v *Verifier) Close() {
 	v.close()
 	v.tables.Close()

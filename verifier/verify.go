@@ -19,18 +19,20 @@ type Request struct {
 // judgement is the state of one call of Verify. It is used again for the next one: what is read of a token holds until then, and
 // what is kept of it is copied (see [judgement.result]).
 type judgement struct {
-	v       *Verifier
-	request Request
-	set     *events.Set
-	now     time.Time
-	age     time.Duration // of the set's last confirmation
-	token   *jws.Token    // of the reader
-	issuer  *events.IssuerEntry
-	key     *events.KeyEntry
-	client  *events.IssuerEntry // whose record bounds the token: the client's, or the external issuer's
-	bound   Confirmation
+	v        *Verifier
+	request  Request
+	set      *events.Set
+	now      time.Time
+	age      time.Duration       // of the set's last confirmation
+	token    *jws.Token          // of the reader
+	platform *events.IssuerEntry // read before issuer
+	issuer   *events.IssuerEntry
+	key      *events.KeyEntry
+	client   *events.IssuerEntry // whose record bounds the token: the client's, or the external issuer's
+	bound    Confirmation
 
 	reader jws.Reader
+	place  int // in the spares
 }
 
 // Verify judges a bearer token. The error is an [*Error]; see the package comment for what it can mean. It makes no network
@@ -57,7 +59,7 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 		v.counts.recalled(hash)
 		return t, nil
 	}
-	j := v.judgements.Get().(*judgement)
+	j := v.judgements.take()
 	defer j.release()
 	j.v, j.request, j.set, j.now, j.age = v, r, set, now, age
 	a, err := j.decide(token)
@@ -73,8 +75,8 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 func (j *judgement) release() {
 	v := j.v
 	j.v, j.request, j.set, j.token = nil, Request{}, nil, nil
-	j.issuer, j.key, j.client = nil, nil, nil
-	v.judgements.Put(j)
+	j.platform, j.issuer, j.key, j.client = nil, nil, nil, nil
+	v.judgements.give(j)
 }
 
 func (j *judgement) decide(token string) (*accepted, error) {
@@ -84,6 +86,7 @@ func (j *judgement) decide(token string) (*accepted, error) {
 		return nil, malformed(err)
 	}
 	j.token = t
+	j.platform = j.set.Platform()
 	if len(t.Header.Ignored) > 0 {
 		v.cfg.Logger.Debug().Strs("header", t.Header.Ignored).Msg("token brings a key or a place of one: ignored")
 	}

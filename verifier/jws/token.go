@@ -69,6 +69,7 @@ func (t *Token) decode(token string, c compact) error {
 	data := t.data[:0]
 	if size := t.payloadAt + decodedLen(c.payload) + decodedLen(c.signature); cap(data) < size {
 		data = make([]byte, 0, size)
+		t.data = data // also if what follows is refused: a reader has the room for the next token then
 	}
 	data = append(data, token[:t.payloadAt]...)
 	data, err := decode(data, c.payload)
