@@ -31,6 +31,15 @@ func (s *Set) Apply(e Entry) {
 	s.revision.Store(e.Revision)
 }
 
+// LeaveOut is Apply for a message about an issuer of which the set is to know nothing: the set is complete up to it, without it.
+func (s *Set) LeaveOut(e Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.Revision > s.revision.Load() {
+		s.revision.Store(e.Revision)
+	}
+}
+
 func (s *Set) tell(event Event, e Entry, reason string) {
 	if s.emit != nil {
 		s.emit(e.change(event, reason))

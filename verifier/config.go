@@ -49,10 +49,9 @@ type Config struct {
 	// seconds. What it has is as old as it is, by the clock on the wall: MaxStaleness counts, and what is not in it may exist. It belongs
 	// into a directory where only this service can write: see package snapshot for what it is trusted for. Empty: there is none.
 	Snapshot string
-	// Issuers follows the records of some issuers only, for a small service beside a large registry: at most 64 clients and external issuers,
-	// known already or not. Those of the platform and of Externals are followed as well. The tokens of all others are refused, and those that
-	// the platform mints for other clients: what is not followed is unknown, however good it is. The credential must have the
-	// role verifier. Empty: all.
+	// Issuers keeps the records of some issuers only, for a small service beside a large registry: clients and external issuers, known already or
+	// not. Those of the platform and of Externals are kept as well. The tokens of all others are refused, and those that the platform mints
+	// for other clients: what is not kept is unknown, however good it is. All records are read all the same: see package bus. Empty: all.
 	Issuers []events.Name
 }
 
@@ -65,9 +64,6 @@ const (
 	// snapshotAge is how old at least what a file has counts as: only the clock on the wall says when it was confirmed, and that
 	// may have been moved. So it is never proof that something does not exist.
 	snapshotAge = upToDate + time.Second
-	// maxIssuers is how many issuers may be named. The server compares every message with three filters for each; who needs more is better off
-	// with all.
-	maxIssuers = 64
 	// accountSuffix makes the account-wide audience of an account.
 	accountSuffix = ".accounts.authress.io"
 
@@ -86,9 +82,6 @@ func (cfg *Config) check() error {
 		if _, err := events.ParseName(string(name)); err != nil {
 			return fmt.Errorf("external issuer: %w", err)
 		}
-	}
-	if len(cfg.Issuers) > maxIssuers {
-		return fmt.Errorf("%d issuers to follow, more than %d: leave them out to follow all", len(cfg.Issuers), maxIssuers)
 	}
 	for _, name := range cfg.Issuers {
 		if _, err := events.ParseName(string(name)); err != nil {

@@ -23,8 +23,12 @@
 //     set back and everything is read again.
 //
 // [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold. It can begin with what an earlier one has
-// left ([KeySet.Snapshot]), and follow some issuers only ([KeySetConfig]): then a heartbeat may be ahead of the last message, by what is
-// about others.
+// left ([KeySet.Snapshot]), and keep the records of some issuers only ([KeySetConfig]).
+//
+// Records that are not kept are delivered all the same. The server could leave them out, but only for a credential that may make
+// consumers with any filters: a leaked one could then have the server compare every message with tens of thousands of filters, or give
+// another verifier's consumer filters under which it misses a revocation and does not know. And only what a feed has looked at itself, it
+// knows to be of no concern.
 //
 // # Unknown keys
 //

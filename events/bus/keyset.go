@@ -20,7 +20,8 @@ type KeySet struct {
 	keysFeed    *Feed
 	revFeed     *Feed
 	begun       time.Time     // when what it began with was confirmed; zero: never, or it began with nothing
-	issuers     []events.Name // those that are followed; none: all
+	issuers     []events.Name // those that are kept; none: all
+	wanted      followed      // the same
 	changes     broadcaster
 	log         zerolog.Logger
 	reports     *reporter // nil: there is no server to tell
@@ -31,8 +32,7 @@ type KeySetConfig struct {
 	// Begin is what readers see until the buckets have been read: it is as good as when it was confirmed. The buckets are read from the
 	// beginning all the same, and nothing of it is left then but the revocations, which count as seen. Nil: empty sets.
 	Begin *events.Snapshot
-	// Issuers are those whose records are followed, with the platform's; each as [events.ParseName] takes it. The credential needs the role
-	// verifier, or more than issuer. Nil: those of all.
+	// Issuers are those whose records are kept, with the platform's. What is about others is read and left out. Nil: those of all.
 	Issuers []events.Name
 	// Logger gets what happens to the feeds. The zero Logger is silent.
 	Logger zerolog.Logger
@@ -50,7 +50,7 @@ func (c *Conn) FollowKeys(log zerolog.Logger) *KeySet {
 
 // FollowKeySet is FollowKeys with more to say about it.
 func (c *Conn) FollowKeySet(cfg KeySetConfig) *KeySet {
-	k := newKeySet(c.source(cfg.Issuers), c.Source(Revocations), cfg, rand.N)
+	k := newKeySet(&stream{c, Keys, follows(cfg.Issuers)}, c.Source(Revocations), cfg, rand.N)
 	k.reports = newReporter(c.ReportUnknownKey)
 	return k
 }
@@ -62,7 +62,7 @@ func NewKeySet(keys, revocations Source, log zerolog.Logger) *KeySet {
 
 func newKeySet(keys, revocations Source, cfg KeySetConfig, random jitter) *KeySet {
 	log := cfg.Logger
-	k := &KeySet{log: log, issuers: cfg.Issuers}
+	k := &KeySet{log: log, issuers: cfg.Issuers, wanted: follows(cfg.Issuers)}
 	k.keys.Store(events.NewSet(nil))
 	k.revocations = events.NewRevocations(k.tell)
 	if b := cfg.Begin; b != nil {
@@ -165,11 +165,15 @@ func (f *keyFollower) Restart() {
 }
 
 func (f *keyFollower) Apply(e events.Entry) {
-	if f.fresh != nil {
-		f.fresh.Apply(e)
-		return
+	set := f.fresh
+	if set == nil {
+		set = f.set.keys.Load()
 	}
-	f.set.keys.Load().Apply(e)
+	if f.set.wanted.has(e.Name) {
+		set.Apply(e)
+	} else {
+		set.LeaveOut(e)
+	}
 }
 
 func (f *keyFollower) Commit() {

@@ -51,7 +51,7 @@ func (r Role) Permissions(inbox string) Permissions {
 	p := Permissions{Subscribe: []string{inbox + ".>"}}
 	switch r {
 	case Verifier:
-		p.Publish = append(follow(Keys, Revocations), followSome(Keys), unknownKeySubjects)
+		p.Publish = append(follow(Keys, Revocations), unknownKeySubjects)
 	case Issuer:
 		p.Publish = append(append(follow(Keys, Revocations, Clients), read(Usage)...),
 			Keys.Subject("key.platform.>"),
@@ -94,12 +94,6 @@ func follow(buckets ...Bucket) []string {
 	}
 	return subjects
 }
-
-// followSome is what it takes to watch some names of a bucket ([KeySetConfig.Issuers]). With more than one filter the subject of the request
-// names none, so the server does not hold the request to any: but for the stream, which it does, the body may ask for what it likes. That
-// is no more than the bucket, all of which a verifier may read anyway. The other way, one consumer for each filter, would lose the
-// order of the messages, and take hundreds of consumers where one does.
-func followSome(b Bucket) string { return fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.*", b.Stream()) }
 
 // read is what it takes to read single records of a bucket.
 func read(b Bucket) []string {

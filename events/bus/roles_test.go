@@ -45,7 +45,7 @@ func TestN_RolesAreExactlyTheseAllowLists(t *testing.T) {
 	all := []string{"KEYS", "REVOCATIONS", "CLIENTS", "ASSERTIONS", "USAGE"}
 	for role, want := range map[bus.Role]bus.Permissions{
 		bus.Verifier: {
-			Publish:   append(expand(follow, "KEYS", "REVOCATIONS"), "$JS.API.CONSUMER.CREATE.KV_KEYS.*", "keyherald.unknown-key.*"),
+			Publish:   append(expand(follow, "KEYS", "REVOCATIONS"), "keyherald.unknown-key.*"),
 			Subscribe: []string{"_INBOX_U1.>"},
 		},
 		bus.Issuer: {

@@ -158,7 +158,7 @@ func (s *session) take(d Delivery) error {
 			return errHistory
 		}
 		s.matched = true
-	case s.current && d.Entry.Revision == 0 && d.Through > s.covered && !d.Passes:
+	case s.current && d.Entry.Revision == 0 && d.Through > s.covered:
 		// A message that is left out before another may have been pushed out of the history by it: that is no fault, and happens to
 		// all followers of the bucket at once. Nothing can have pushed out the last one.
 		return errSkipped

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -49,15 +48,10 @@ type Delivery struct {
 	Entry   events.Entry // with revision zero: there is no message
 	Through uint64       // the consumer has looked at everything up to this sequence
 	Pending uint64       // how many messages the consumer had yet to send, as far as it knew
-	Passes  bool         // the consumer passes over messages that it was not asked for: what is between two of ours may be such
 }
 
 // Heartbeat is how often a watch gives a sign of life when it has nothing else to deliver.
 const Heartbeat = 2 * time.Second
-
-// filteredHeartbeat takes its place where messages are passed over: only a heartbeat says then that what follows the last of ours is
-// not, and catching up waits for it.
-const filteredHeartbeat = 500 * time.Millisecond
 
 // The ways in which a watch ends.
 var (
@@ -74,29 +68,13 @@ const (
 type stream struct {
 	conn   *Conn
 	bucket Bucket
-	only   []string // subjects to deliver; none: all
+	wanted followed
 }
 
 var _ Source = (*stream)(nil)
 
 // Source is the bucket's stream on the server.
 func (c *Conn) Source(bucket Bucket) Source { return &stream{conn: c, bucket: bucket} }
-
-// source is KEYS on the server, with the records of these issuers and the platform's. None: all.
-//
-// With filters a feed has no second opinion on what its consumer passes over: it takes the consumer's word that it was not asked for. All
-// else that can go wrong with a subscription or a bucket it notices as it does without.
-func (c *Conn) source(issuers []events.Name) Source {
-	s := &stream{conn: c, bucket: Keys}
-	if len(issuers) > 0 {
-		names := append([]events.Name{events.Platform}, issuers...)
-		slices.Sort(names)
-		for _, name := range slices.Compact(names) { // the server refuses filters that overlap
-			s.only = append(s.only, Keys.Subject("issuer."+string(name)), Keys.Subject("key."+string(name)+".>"), Keys.Subject("revoked."+string(name)+".>"))
-		}
-	}
-	return s
-}
 
 func (s *stream) Connected() <-chan struct{} { return s.conn.Connected() }
 
@@ -123,27 +101,21 @@ func (s *stream) Watch(ctx context.Context, from uint64) (Watch, error) {
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MaxDeliver:        1,
+		FilterSubject:     s.bucket.Filter(),
 		FlowControl:       true,
 		IdleHeartbeat:     Heartbeat,
 		InactiveThreshold: consumerLinger,
 		Replicas:          1,
 		MemoryStorage:     true,
 	}
-	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s", s.bucket.Stream(), cfg.Name)
-	if len(s.only) > 0 {
-		cfg.FilterSubjects, cfg.IdleHeartbeat = s.only, filteredHeartbeat
-	} else {
-		cfg.FilterSubject = s.bucket.Filter()
-		subject += "." + cfg.FilterSubject
-	}
 	if from > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
-	w, err := s.conn.subscribe(s.bucket, cfg.Name, inbox)
+	w, err := s.conn.subscribe(s, cfg.Name, inbox)
 	if err != nil {
 		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
-	w.passes = len(s.only) > 0
+	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
 	ctx, stop := s.conn.request(ctx, subject)
 	defer stop()
 	if _, err := s.conn.js.CreatePushConsumer(ctx, s.bucket.Stream(), cfg); err != nil {

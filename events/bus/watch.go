@@ -15,9 +15,9 @@ type pushWatch struct {
 	conn       *Conn
 	consumer   string
 	stream     string
-	prefix     string // of the subjects of the bucket
-	passes     bool   // over messages of the stream; set before there is a consumer
-	prepare    bool   // the records are those of an events.Set
+	prefix     string   // of the subjects of the bucket
+	prepare    bool     // the records are those of an events.Set,
+	wanted     followed // or some of them are
 	sub        *nats.Subscription
 	lost       *waiter
 	deliveries chan Delivery
@@ -31,9 +31,9 @@ type pushWatch struct {
 var _ Watch = (*pushWatch)(nil)
 
 // subscribe listens for what a consumer, which is yet to be made, will send to inbox.
-func (c *Conn) subscribe(bucket Bucket, consumer, inbox string) (*pushWatch, error) {
+func (c *Conn) subscribe(of *stream, consumer, inbox string) (*pushWatch, error) {
 	w := &pushWatch{
-		conn: c, consumer: consumer, stream: bucket.Stream(), prefix: bucket.Subject(""), prepare: bucket == Keys,
+		conn: c, consumer: consumer, stream: of.bucket.Stream(), prefix: of.bucket.Subject(""), prepare: of.bucket == Keys, wanted: of.wanted,
 		deliveries: make(chan Delivery, deliveryBacklog),
 		failed:     make(chan error, 1),
 		stopped:    make(chan struct{}),
@@ -80,7 +80,7 @@ func (w *pushWatch) receive(m *nats.Msg) {
 	if !ok {
 		return
 	}
-	if w.prepare && d.Pending > 0 { // there is much to read: the feed applies what came before meanwhile
+	if w.prepare && d.Pending > 0 && w.wanted.has(d.Entry.Name) { // there is much to read: the feed applies what came before meanwhile
 		d.Entry.Prepare()
 	}
 	select {
@@ -111,7 +111,6 @@ func (w *pushWatch) read(m *nats.Msg) (Delivery, bool) {
 		},
 		Through: meta.Sequence.Stream,
 		Pending: meta.NumPending,
-		Passes:  w.passes,
 	}, true
 }
 
@@ -138,7 +137,7 @@ func (w *pushWatch) control(m *nats.Msg) (Delivery, bool) {
 		return Delivery{}, false
 	}
 	through, err := strconv.ParseUint(m.Header.Get("Nats-Last-Stream"), 10, 64)
-	return Delivery{Through: through, Passes: w.passes}, err == nil
+	return Delivery{Through: through}, err == nil
 }
 
 func (w *pushWatch) answer(subject string) {

@@ -86,8 +86,7 @@ var operatorsMay = []string{
 	"$KV.KEYS.revoked.orders.k1",
 	"$KV.CLIENTS.orders",
 	"$JS.API.CONSUMER.DELETE.KV_KEYS.w1",
-	"$JS.API.CONSUMER.CREATE.KV_CLIENTS.w1", // without a filter
-	"$JS.API.CONSUMER.CREATE.KV_REVOCATIONS.w1",
+	"$JS.API.CONSUMER.CREATE.KV_KEYS.w1", // without a filter
 	"$JS.API.DIRECT.GET.KV_KEYS",
 	"$JS.API.STREAM.INFO.KV_ASSERTIONS",
 	"$JS.API.CONSUMER.CREATE.KV_ASSERTIONS.w1.$KV.ASSERTIONS.>",
@@ -111,9 +110,6 @@ var issuersMay = []string{
 	"$JS.FC.KV_CLIENTS.w1.x",
 }
 
-// manyFilters makes a consumer with several filters, or with none: the filters are in the body.
-const manyFilters = "$JS.API.CONSUMER.CREATE.KV_KEYS.w1"
-
 // verifiersMay lists what everybody may.
 var verifiersMay = []string{
 	"$JS.API.STREAM.INFO.KV_KEYS",
@@ -136,11 +132,10 @@ func TestN_PublishPermissions(t *testing.T) {
 		allowed [][]string
 		refused [][]string
 	}{
-		{bus.Verifier, [][]string{verifiersMay, {manyFilters}}, [][]string{issuersMay, operatorsMay, nobodyMay}},
+		{bus.Verifier, [][]string{verifiersMay}, [][]string{issuersMay, operatorsMay, nobodyMay}},
 		{bus.Issuer, [][]string{verifiersMay, issuersMay}, [][]string{operatorsMay, nobodyMay, {
 			"$KV.KEYS.key.platform", // not a key's name, and nothing that a lease could overwrite
 			"$KV.KEYS.key.platformx.k1",
-			manyFilters,
 			"$KV.KEYS.revoked.platform.k1",
 		}}},
 		{bus.Operator, [][]string{verifiersMay, issuersMay, operatorsMay}, [][]string{nobodyMay}},
@@ -218,8 +213,7 @@ func TestN_OnlyOperatorsAndAdminsUseTheSharedInbox(t *testing.T) {
 // The subject of a request names bucket and filter, the body does, too: what the body says must not get through.
 func TestN_VerifierCannotSmuggleAnotherBucketIntoARequest(t *testing.T) {
 	s := start(t, embedded.Config{})
-	operator := connect(t, s, bus.Operator)
-	operator.put(t, bus.Clients, "orders", `{"secrets":[]}`)
+	connect(t, s, bus.Operator).put(t, bus.Clients, "orders", `{"secrets":[]}`)
 	verifier := connect(t, s, bus.Verifier)
 	type body struct {
 		Stream string         `json:"stream_name"`
@@ -227,10 +221,6 @@ func TestN_VerifierCannotSmuggleAnotherBucketIntoARequest(t *testing.T) {
 		Action string         `json:"action"`
 	}
 	const subject = "$JS.API.CONSUMER.CREATE.KV_KEYS.w1.$KV.KEYS.>"
-	secret := body{"KV_CLIENTS", map[string]any{"name": "w1", "ack_policy": "none", "deliver_policy": "all"}, ""}
-	if a := operator.answer(t, "$JS.API.CONSUMER.CREATE.KV_CLIENTS.w1", secret); a.Pending != 1 {
-		t.Fatalf("who may read the other bucket is answered with %+v", a)
-	}
 	for name, b := range map[string]body{
 		"another stream": {"KV_CLIENTS", map[string]any{"name": "w1", "filter_subject": "$KV.KEYS.>"}, ""},
 		"another filter": {"KV_KEYS", map[string]any{"name": "w1", "filter_subject": "$KV.CLIENTS.>"}, ""},
@@ -240,12 +230,6 @@ func TestN_VerifierCannotSmuggleAnotherBucketIntoARequest(t *testing.T) {
 			if code := verifier.api(t, subject, b); code == 0 {
 				t.Error("was accepted")
 			}
-			// Without a filter in the subject the body may ask for any: what comes is of the stream in the subject, or nothing.
-			b.Config["name"] = "w2"
-			answer := verifier.answer(t, strings.Replace(manyFilters, "w1", "w2", 1), b)
-			if b.Stream != "KV_KEYS" && answer.Error.Code == 0 || answer.Pending != 0 {
-				t.Errorf("%s was answered with %+v", manyFilters, answer)
-			}
 		})
 	}
 	t.Run("the honest request works", func(t *testing.T) {
@@ -254,42 +238,28 @@ func TestN_VerifierCannotSmuggleAnotherBucketIntoARequest(t *testing.T) {
 			t.Errorf("refused with %d", code)
 		}
 	})
-	t.Run("so does one for some names", func(t *testing.T) {
-		b := body{"KV_KEYS", map[string]any{"name": "w3", "filter_subjects": []string{"$KV.KEYS.issuer.a", "$KV.KEYS.key.a.>"}, "ack_policy": "none", "deliver_policy": "all"}, ""}
-		if code := verifier.api(t, strings.Replace(manyFilters, "w1", "w3", 1), b); code != 0 {
-			t.Errorf("refused with %d", code)
-		}
-	})
 }
 
 // api sends a JetStream API request and returns the error code of the answer, or 0.
 func (c *client) api(t *testing.T, subject string, body any) int {
 	t.Helper()
-	return c.answer(t, subject, body).Error.Code
-}
-
-// answer is what is of interest in an answer of the JetStream API.
-type answer struct {
-	Error struct {
-		Code int `json:"err_code"`
-	} `json:"error"`
-	Pending int `json:"num_pending"`
-}
-
-func (c *client) answer(t *testing.T, subject string, body any) (a answer) {
-	t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := c.Request(subject, text, patience)
+	answer, err := c.Request(subject, text, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(msg.Data, &a); err != nil {
+	var resp struct {
+		Error struct {
+			Code int `json:"err_code"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &resp); err != nil {
 		t.Fatal(err)
 	}
-	return a
+	return resp.Error.Code
 }
 
 // A verifier's whole day with the KV client of nats.go: bind, read, and watch more than fits into one flow control window.

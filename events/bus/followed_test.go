@@ -1,13 +1,9 @@
 package bus_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
@@ -116,15 +112,4 @@ func TestSomeIssuersAreFollowedThroughGapsAndLosses(t *testing.T) {
 	n.confirmed()
 	n.counts(0, 1)
 	n.has("orders", map[events.KeyID]events.KeyState{"k1": events.KeyRevoked})
-}
-
-func TestFollowingSomeNeedsTheRoleOfAVerifier(t *testing.T) {
-	n := startNode(t)
-	set := n.Connect(bus.Issuer).FollowKeySet(bus.KeySetConfig{Issuers: []events.Name{"orders"}, Logger: zerolog.Nop()})
-	defer set.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if err := set.Wait(ctx); !errors.Is(err, bus.ErrPermission) {
-		t.Errorf("an issuer's credential: %v", err)
-	}
 }
