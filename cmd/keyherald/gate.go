@@ -5,7 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -18,8 +21,8 @@ import (
 
 type gateCmd struct {
 	Audience        string        `help:"What the services behind the proxy are called in the aud of tokens." required:"" placeholder:"AUDIENCE"`
-	Scope           []string      `help:"Scope that a token must have at /verify; may be repeated. Default: none." placeholder:"SCOPE" sep:" "`
-	Policy          []string      `help:"What a token must have at /verify/NAME and /ext_authz/NAME/, as NAME=scope:SCOPE,audience:AUDIENCE; may be repeated, in the variable with semicolons." placeholder:"POLICY" sep:";"`
+	Scope           []string      `help:"Scope that a token must have at /verify; may be repeated, in the variable with spaces. Default: none." placeholder:"SCOPE" sep:"none"`
+	Policy          []string      `help:"What a token must have at /verify/NAME and /ext_authz/NAME/, as NAME=scope:SCOPE,audience:AUDIENCE, or NAME=any; may be repeated, in the variable with semicolons." placeholder:"POLICY" sep:"none"`
 	AccountAudience bool          `help:"Also accept tokens for the account's audience, as SDKs of Authress mint them."`
 	External        []events.Name `help:"External issuer whose access tokens are accepted; may be repeated." placeholder:"NAME" sep:"none"`
 	MaxStaleness    time.Duration `help:"How old the live key set may be; negative: of any age." default:"1h" placeholder:"DURATION"`
@@ -49,6 +52,9 @@ func (c *gateCmd) run(ctx context.Context, a *app) error {
 	if err := checkStaleness(c.MaxStaleness); err != nil {
 		return err
 	}
+	if c.Audience == "" {
+		return usage("--audience is empty: say what the services behind the proxy are called in the aud of tokens")
+	}
 	late := &lateVerifier{}
 	registry, ours := newMetrics()
 	ours.MustRegister(metrics.NewCollector(late))
@@ -72,6 +78,9 @@ func (c *gateCmd) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Policies)) {
+		fmt.Fprintf(a.err, "keyherald: policy %s=%s\n", name, cfg.Policies[name])
+	}
 	fmt.Fprintf(a.err, "keyherald: answering at %s; stop with ctrl-c\n", listener.Addr())
 	server := httpServer(a, handler)
 	server.DisableGeneralOptionsHandler = true // which says 200 to OPTIONS *: that means pass
@@ -90,18 +99,28 @@ func besideMetrics(next, metrics http.Handler) http.Handler {
 	})
 }
 
-// policies reads --scope and --policy.
+// policies reads --scope and --policy. They are taken apart here and not by the flags' separator, with which a value that is empty is
+// the same as none: a variable that is not set must not open the gate.
 func (c *gateCmd) policies() (map[string]gate.Policy, error) {
-	policies := map[string]gate.Policy{gate.DefaultPolicy: {Scopes: c.Scope}}
-	for _, text := range c.Policy {
-		name, p, err := gate.ParsePolicy(text)
-		if err != nil {
-			return nil, usage("--policy: %w", err)
+	var scopes []string
+	for _, text := range c.Scope {
+		if text == "" {
+			return nil, usage("--scope is empty: is a variable not set? Leave it out if any token for the audience will do")
 		}
-		if _, twice := policies[name]; twice {
-			return nil, usage("--policy %s: there is one of this name already; %s is that of --scope", name, gate.DefaultPolicy)
+		scopes = append(scopes, strings.Split(text, " ")...)
+	}
+	policies := map[string]gate.Policy{gate.DefaultPolicy: {Scopes: scopes}}
+	for _, list := range c.Policy {
+		for text := range strings.SplitSeq(list, ";") {
+			name, p, err := gate.ParsePolicy(text)
+			if err != nil {
+				return nil, usage("--policy: %w", err)
+			}
+			if _, twice := policies[name]; twice {
+				return nil, usage("--policy %s: there is one of this name already; %s is that of --scope", name, gate.DefaultPolicy)
+			}
+			policies[name] = p
 		}
-		policies[name] = p
 	}
 	return policies, nil
 }

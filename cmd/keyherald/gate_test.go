@@ -130,6 +130,11 @@ func TestAGateEndsWhenWaitingWouldNotMendIt(t *testing.T) {
 func TestAGatesCommandLineIsChecked(t *testing.T) {
 	for says, args := range map[string][]string{
 		"missing flags: --audience":          {},
+		"--audience is empty":                {"--audience", ""},
+		"--scope is empty":                   {"--audience", "a", "--scope", ""},
+		`scope "" is not one value`:          {"--audience", "a", "--scope", "x "},
+		"a requirement is empty":             {"--audience", "a", "--policy", "p="},
+		`policy "" is not NAME=REQUIREMENTS`: {"--audience", "a", "--policy", ""},
 		`"p" is not NAME=REQUIREMENTS`:       {"--audience", "a", "--policy", "p"},
 		"there is one of this name already":  {"--audience", "a", "--policy", "default=scope:x"},
 		`scope "\"" is not one value`:        {"--audience", "a", "--policy", `p=scope:"`},
@@ -145,6 +150,28 @@ func TestAGatesCommandLineIsChecked(t *testing.T) {
 		code := run(t.Context(), append([]string{"gate"}, args...), stdio{out: io.Discard, err: &errs})
 		if code != exitUsage || !strings.Contains(errs.String(), strings.TrimSuffix(says, ":")) {
 			t.Errorf("%v: exit %d: %s", args, code, errs.String())
+		}
+	}
+}
+
+// What is set and empty is not the same as what is not set: it is a variable that was forgotten where the environment was written.
+func TestAGateDoesNotTakeAnEmptyRequirementForNone(t *testing.T) {
+	for name, value := range map[string]string{"KEYHERALD_SCOPE": "", "KEYHERALD_POLICY": "", "KEYHERALD_AUDIENCE": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KEYHERALD_AUDIENCE", "https://billing")
+			t.Setenv(name, value)
+			var errs bytes.Buffer
+			if code := run(t.Context(), []string{"gate", "--listen", "127.0.0.1:0"}, stdio{out: io.Discard, err: &errs}); code != exitUsage {
+				t.Errorf("exit %d: %s", code, errs.String())
+			}
+		})
+	}
+	t.Setenv("KEYHERALD_SCOPE", "a b")
+	t.Setenv("KEYHERALD_POLICY", "write=scope:w,audience:x;status=any")
+	p, _ := launchGate(t, "--data", t.TempDir())
+	for _, line := range []string{"default=scope:a,scope:b", "write=scope:w,audience:x", "status=any"} {
+		if !strings.Contains(p.err.String(), "keyherald: policy "+line+"\n") {
+			t.Errorf("it does not say that there is the policy %s:\n%s", line, p.err.String())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -264,14 +265,19 @@ func TestPoliciesAreReadAsWritten(t *testing.T) {
 		"p=scope:orders:read,scope:orders:write":                 {Scopes: []string{"orders:read", "orders:write"}},
 		"p=scope:orders:read scope:x audience:https://orders:80": {Scopes: []string{"orders:read", "x"}, Audience: "https://orders:80"},
 		"p=audience:https://orders?a=b":                          {Audience: "https://orders?a=b"},
-		"p=":                                                     {},
+		"p=scope:x, scope:y":                                     {Scopes: []string{"x", "y"}},
+		"p=any":                                                  {},
+		"p=any,audience:https://orders":                          {Audience: "https://orders"},
 	} {
 		name, got, err := gate.ParsePolicy(text)
 		if err != nil || name != "p" || got.Audience != want.Audience || !slices.Equal(got.Scopes, want.Scopes) {
 			t.Errorf("%s: %q, %+v, error %v", text, name, got, err)
 		}
+		if _, again, err := gate.ParsePolicy("p=" + got.String()); err != nil || !reflect.DeepEqual(again, got) {
+			t.Errorf("%s: written as %s, and read again as %+v, error %v", text, got, again, err)
+		}
 	}
-	for _, text := range []string{"", "p", "=scope:x", "p=orders:read", "p=scope:", "p=scope", "p=x", "p=audience:a,audience:b", "p/q=scope:x", "p%=scope:x", "p.=scope:x", strings.Repeat("p", 65) + "=scope:x"} {
+	for _, text := range []string{"", "p", "p=", "p= ", "p=,", "p=scope:x,", "p=scope:x ", "p=scope:x,,scope:y", "p=any,", "p=any,scope:x", "p=any:x", "=scope:x", "p=orders:read", "p=scope:", "p=scope", "p=x", "p=audience:a,audience:b", "p/q=scope:x", "p%=scope:x", "p.=scope:x", strings.Repeat("p", 65) + "=scope:x"} {
 		if name, p, err := gate.ParsePolicy(text); err == nil {
 			t.Errorf("%q is taken for policy %q, %+v", text, name, p)
 		}
