@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/eventstest"
+	"github.com/keyherald/keyherald/verifier/jws"
 )
 
 var identityHeaders = []string{"X-Auth-Client", "X-Auth-Subject", "X-Auth-Issuer", "X-Auth-Issuer-Name", "X-Auth-Scope", "X-Auth-Audience", "X-Auth-Token-Id", "X-Auth-Expires"}
@@ -74,7 +76,7 @@ func (s *site) configure(file string) string {
 	addr := freeAddress(s.t)
 	s.url = "http://" + addr
 	config := string(text)
-	for from, to := range map[string]string{"127.0.0.1:8000": addr, "127.0.0.1:9180": s.gateAddr, "127.0.0.1:9000": s.service.Listener.Addr().String()} {
+	for from, to := range map[string]string{":8000": strings.TrimPrefix(addr, "127.0.0.1"), "127.0.0.1:9180": s.gateAddr, "127.0.0.1:9000": s.service.Listener.Addr().String()} {
 		if !strings.Contains(config, from) {
 			s.t.Fatalf("%s does not name %s", file, from)
 		}
@@ -184,6 +186,8 @@ func (s *site) check(gone int) {
 	const bearer = `Bearer realm="keyherald"`
 	good := "Bearer " + s.token("orders:read")
 	s.checkIdentity(good)
+	s.checkHost(good)
+	s.checkSize()
 	s.want(s.ask("GET", "/"), 401, bearer)
 	s.want(s.ask("GET", "/", "Authorization", "Basic b3JkZXJzOng="), 401, bearer)
 	s.want(s.ask("GET", "/", "Authorization", "Bearer a.b.c"), 401, bearer+`, error="invalid_token"`)
@@ -238,10 +242,66 @@ func (s *site) checkIdentity(good string) {
 			}
 		}
 	}
-	// A header that the client names in Connection may get lost. It does not become another.
-	a := s.ask("GET", "/", "Authorization", good, "Connection", "X-Auth-Client", "X-Auth-Client", "forged")
-	if a.got == nil || strings.Join(a.got.Header["X-Auth-Client"], "") == "forged" {
-		s.t.Errorf("a header in Connection: status %d, the service got %+v", a.status, a.got)
+	// One that the client names in Connection does not get lost, and does not become another.
+	for _, connection := range [][]string{
+		{"Connection", "X-Auth-Client, X-Auth-Scope"}, {"Connection", "keep-alive", "Connection", "x-auth-client"}, {"connection", "close,x_auth_client"},
+	} {
+		a := s.ask("GET", "/", append(connection, "Authorization", good, "X-Auth-Client", "forged")...)
+		switch {
+		case a.status == http.StatusBadRequest:
+		case a.got == nil, len(a.got.Header["X-Auth-Client"]) != 1, a.got.Header["X-Auth-Client"][0] != "orders", len(a.got.Header["X-Auth-Scope"]) != 1:
+			s.t.Errorf("%q: status %d, the service got %+v", connection, a.status, a.got)
+		}
+	}
+	if a := s.ask("GET", "/", "Authorization", good, "Connection", "close"); a.status != http.StatusOK {
+		s.t.Errorf("a connection that the client closes: status %d", a.status)
+	}
+}
+
+// checkHost: what is protected does not depend on the name by which it is asked for.
+func (s *site) checkHost(good string) {
+	s.t.Helper()
+	for authorization, want := range map[string]int{good: 200, "": 401} {
+		r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		r.Host = "orders.example.com"
+		r.Header.Set("Authorization", authorization)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != want || len(body) == 0 {
+			s.t.Errorf("another Host, token %v: status %d, body %q, error %v", authorization != "", resp.StatusCode, body, err)
+		}
+	}
+}
+
+// checkSize: a token that the gate accepts gets through the proxy, however long what it says of its caller.
+func (s *site) checkSize() {
+	s.t.Helper()
+	at, err := readAddress(s.dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := os.ReadFile(s.key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, err := events.ParseAccessKey(strings.TrimSpace(string(text)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	id, now := strings.Repeat("j", 4000), time.Now().Unix()
+	claims := fmt.Sprintf(`{"iss":"%s/v1/clients/orders","sub":"orders","client_id":"orders","aud":"https://orders","iat":%d,"exp":%d,"jti":"%s"}`, at.Issuer, now, now+60, id)
+	token, err := jws.Sign(jws.Header{Algorithm: jws.EdDSA, KeyID: string(key.KeyID), Type: "at+jwt"}, []byte(claims), key.Private())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if a := s.ask("GET", "/", "Authorization", "Bearer "+token); a.got == nil || a.got.Header.Get("X-Auth-Token-Id") != id {
+		s.t.Errorf("a jti of 4,000 bytes: status %d", a.status)
 	}
 }
 
