@@ -167,18 +167,59 @@ func (s *site) want(a seen, status int, challenge string) {
 	}
 }
 
+func startNginx(s *site, config string) {
+	s.startProxy("nginx", "-c", config, "-g", fmt.Sprintf("daemon off; error_log stderr; pid %s;", filepath.Join(s.t.TempDir(), "pid")))
+}
+
+func startCaddy(s *site, config string) {
+	s.startProxy("caddy", "run", "--adapter", "caddyfile", "--config", config)
+}
+
 func TestNginx(t *testing.T) {
 	s := startSite(t)
-	config := s.configure("nginx.conf")
-	s.startProxy("nginx", "-c", config, "-g", fmt.Sprintf("daemon off; error_log stderr; pid %s;", filepath.Join(t.TempDir(), "pid")))
+	startNginx(s, s.configure("nginx.conf"))
 	s.check(http.StatusServiceUnavailable)
 }
 
 func TestCaddy(t *testing.T) {
 	s := startSite(t)
-	config := s.configure("Caddyfile")
-	s.startProxy("caddy", "run", "--adapter", "caddyfile", "--config", config)
+	startCaddy(s, s.configure("Caddyfile"))
 	s.check(http.StatusBadGateway)
+}
+
+// The additions of deploy/gate/README.md for browsers, each put where it says.
+func TestAProxyAnswersPreflightsAndLetsNothingElsePass(t *testing.T) {
+	readme, err := os.ReadFile("../../deploy/gate/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, c := range map[string]struct {
+		before string // the line behind which it goes
+		start  func(s *site, config string)
+	}{
+		"nginx.conf": {"\n        location / {\n", startNginx}, "Caddyfile": {"\n\troute {\n", startCaddy},
+	} {
+		t.Run(file, func(t *testing.T) {
+			_, addition, found := strings.Cut(string(readme), "```"+file+"\n")
+			addition, _, closed := strings.Cut(addition, "```")
+			s := startSite(t)
+			config := s.configure(file)
+			text, err := os.ReadFile(config)
+			if err != nil || !found || !closed || strings.Count(string(text), c.before) != 1 {
+				t.Fatalf("addition found %v, closed %v, error %v", found, closed, err)
+			}
+			putFile(t, filepath.Dir(config), file, []byte(strings.Replace(string(text), c.before, c.before+addition, 1)))
+			c.start(s, config)
+			a := s.ask("OPTIONS", "/orders", "Origin", "https://app.example.com", "Access-Control-Request-Method", "GET")
+			if a.status != http.StatusNoContent || a.header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || a.header.Get("Access-Control-Allow-Headers") == "" {
+				t.Errorf("a preflight: status %d, %v", a.status, a.header)
+			}
+			s.want(s.ask("GET", "/orders", "Origin", "https://app.example.com"), 401, `Bearer realm="keyherald"`)
+			if a := s.ask("GET", "/orders", "Authorization", "Bearer "+s.token("orders:read")); a.got == nil {
+				t.Errorf("a good token: status %d", a.status)
+			}
+		})
+	}
 }
 
 // check goes through all that the gate can say.
@@ -342,7 +383,7 @@ func (s *site) checkUndecided(good string, gone int) {
 // A header that a proxy is not told to copy is one that its clients can forge.
 func TestEveryProxyReplacesAllIdentityHeaders(t *testing.T) {
 	for file, way := range map[string]string{
-		"nginx.conf": "proxy_set_header %s ", "Caddyfile": " %s", "traefik/dynamic.yaml": "authResponseHeadersRegex: (?i)^X[-_.]Auth[-_.]", "envoy.yaml": "prefix: x-auth-",
+		"nginx.conf": "proxy_set_header %s ", "Caddyfile": " %s", "traefik/dynamic.yaml": "authResponseHeadersRegex: (?i)^X[^A-Za-z0-9]Auth[^A-Za-z0-9]", "envoy.yaml": "prefix: x-auth-",
 	} {
 		text, err := os.ReadFile("../../deploy/gate/" + file)
 		if err != nil {
