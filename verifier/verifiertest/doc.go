@@ -1,12 +1,13 @@
 // Package verifiertest is for your own tests of a service that embeds the verifier: real tokens and a real verifier, without NATS, files
 // or a token service.
 //
-//	kit := verifiertest.New(t, verifier.Config{Audience: "https://orders.example.com"})
-//	handler := NewHandler(kit.Verifier())                               // what you test
+//	const orders, stock = "https://orders.example.com", "https://stock.example.com"
+//	kit := verifiertest.New(t, verifier.Config{Audience: orders})
+//	handler := NewHandler(kit.Verifier()) // what you test
 //
-//	billing := kit.Client("billing", verifiertest.Scope("orders:read")) // registered, with a key of its own
-//	token := billing.Token()                                            // and now send it to your handler
-//	kit.RevokeKey(billing)                                              // from here on it is refused
+//	billing := kit.Client("billing", verifiertest.Scope("orders:read"), verifiertest.Audience(orders, stock)) // registered, with a key
+//	token := billing.Token(verifiertest.Audience(orders))                                                     // send it to your handler
+//	kit.RevokeKey(billing)                                                                                    // now it is refused
 //
 // Only two things are not those of production: the messages of the bucket are written by the kit and not by NATS, and the clock can be
 // put forward. Records are encoded and folded, and tokens judged, by the code that does it everywhere else: what is refused here
@@ -18,7 +19,7 @@
 //
 //	a good token                     billing.Token()
 //	of less scope                    billing.Token(verifiertest.Scope("orders:list"))
-//	for another service              billing.Token(verifiertest.Audience("https://elsewhere.example.com"))
+//	for another service              billing.Token(verifiertest.Audience(stock))
 //	that has ended                   billing.Token(verifiertest.Expired())
 //	that begins later                billing.Token(verifiertest.NotYetValid())
 //	of the token service             billing.OnlineToken()
@@ -30,6 +31,10 @@
 //	of a disabled client             kit.Disable(billing)
 //	while contact is lost: 503       kit.GoStale(), and kit.GoFresh() for the end of it
 //	after a while                    kit.Advance(time.Hour)
+//
+// The client's record names both services, so that nothing but your service's own audience stands between it and the token for the
+// other one: without [Audience] the record would refuse that token, whatever your service takes itself for. For the same reason
+// the good token says for whom it is: the kit would make it for the audience that your configuration says, right or wrong.
 //
 // # Concurrency
 //

@@ -35,9 +35,11 @@ func listOrders(v *verifier.Verifier) http.Handler {
 // The body of a test of a handler. In yours, t is what the test function is given, and instead of printing there are comparisons.
 func Example() {
 	var t exampleT
-	kit := verifiertest.New(t, verifier.Config{Audience: "https://orders.example.com"})
+	const orders, stock = "https://orders.example.com", "https://stock.example.com"
+	kit := verifiertest.New(t, verifier.Config{Audience: orders})
 	handler := listOrders(kit.Verifier())
-	billing := kit.Client("billing", verifiertest.Scope("orders:read", "orders:list"))
+	// Both services, so that it is not the client's record that refuses the token for the other.
+	billing := kit.Client("billing", verifiertest.Scope("orders:read", "orders:list"), verifiertest.Audience(orders, stock))
 
 	get := func(what, token string) {
 		r := httptest.NewRequest(http.MethodGet, "/orders", nil)
@@ -46,10 +48,10 @@ func Example() {
 		handler.ServeHTTP(w, r)
 		fmt.Printf("%d %s: %s\n", w.Code, what, strings.TrimSpace(w.Body.String()))
 	}
-	get("good", billing.Token())
+	get("good", billing.Token(verifiertest.Audience(orders)))
 	get("of the token service", billing.OnlineToken())
 	get("less scope", billing.Token(verifiertest.Scope("orders:list")))
-	get("for another service", billing.Token(verifiertest.Audience("https://stock.example.com")))
+	get("for another service", billing.Token(verifiertest.Audience(stock)))
 	get("expired", billing.Token(verifiertest.Expired()))
 	get("nobody's", kit.Stranger("mallory").Token())
 

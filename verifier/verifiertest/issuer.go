@@ -61,8 +61,12 @@ func (k *Kit) External(name events.Name, grants ...Grant) *External {
 func (k *Kit) RevokeKey(of Issuer) {
 	k.t.Helper()
 	key := of.self().key
+	what := "revoke the key of " + string(key.Client)
+	if k.feed.keys.Key(key.Client, key.KeyID) == nil {
+		k.t.Fatalf("verifiertest: %s: it was never registered: revoke that of the client which Client or External has returned", what)
+	}
 	value, err := (&events.KeyRevocation{RevokedAt: k.Now().Unix(), Reason: "revoked by the test"}).Encode()
-	k.check("revoke the key of "+string(key.Client), err)
+	k.check(what, err)
 	k.feed.put(events.RevokedRecord(key.Client, key.KeyID), value)
 }
 

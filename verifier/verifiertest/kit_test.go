@@ -255,6 +255,20 @@ func TestSeveralServicesFollowOneInstallation(t *testing.T) {
 	expect(t, other, user, verifier.ReasonRevoked)
 }
 
+// The two rows of the table about audiences notice it, because the record refuses neither of the tokens.
+func TestAServiceOfTheWrongAudienceFailsTheRecommendedTable(t *testing.T) {
+	for _, configured := range []string{orders, elsewhere} {
+		kit := verifiertest.New(t, verifier.Config{Audience: configured})
+		billing := kit.Client("billing", verifiertest.Audience(orders, elsewhere))
+		good, other := accepted, verifier.ReasonAudience
+		if configured != orders {
+			good, other = other, good
+		}
+		expect(t, kit.Verifier(), billing.Token(verifiertest.Audience(orders)), good)
+		expect(t, kit.Verifier(), billing.Token(verifiertest.Audience(elsewhere)), other)
+	}
+}
+
 func TestTheAccountsAudienceIsOneThatAServiceMayAccept(t *testing.T) {
 	kit := verifiertest.New(t, verifier.Config{AccountAudience: true})
 	token := kit.Client("billing").Token(verifiertest.Audience(events.AccountAudience(verifiertest.Account)))
@@ -294,6 +308,8 @@ func TestMisuseFailsTheTestAndSaysWhatToDo(t *testing.T) {
 		{"a claim that no token may have so", good, func(k *verifiertest.Kit) { k.Client("a").Token(verifiertest.Claim("exp", "soon")) }, "exp"},
 		{"a token bound to nothing", good, func(k *verifiertest.Kit) { k.Client("a").Token(verifiertest.BoundTo(nil)) }, "no certificate"},
 		{"to revoke what is no token", good, func(k *verifiertest.Kit) { k.RevokeToken("Bearer x") }, "revoke a token"},
+		{"to revoke a stranger's key", good, func(k *verifiertest.Kit) { k.RevokeKey(k.Stranger("mallory")) }, "revoke the key of mallory: it was never registered"},
+		{"to revoke a stranger's key by a client's name", good, func(k *verifiertest.Kit) { k.Client("billing"); k.RevokeKey(k.Stranger("billing")) }, "never registered"},
 		{"to disable a stranger", good, func(k *verifiertest.Kit) { k.Disable(k.Stranger("mallory")) }, "disable mallory: mallory is not registered"},
 		{"to put the clock back", good, func(k *verifiertest.Kit) { k.Advance(-1) }, "start earlier"},
 	} {
