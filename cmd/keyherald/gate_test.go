@@ -131,6 +131,10 @@ func TestAGatesCommandLineIsChecked(t *testing.T) {
 	for says, args := range map[string][]string{
 		"missing flags: --audience":          {},
 		"--audience is empty":                {"--audience", ""},
+		"--listen is empty":                  {"--audience", "a", "--listen", ""},
+		"is without a path":                  {"--audience", "a", "--listen", "unix:"},
+		"such a socket is in no directory":   {"--audience", "a", "--listen", "unix:@gate"},
+		"has 108 bytes, more than 107":       {"--audience", "a", "--listen", "unix:/" + strings.Repeat("x", 107)},
 		"--scope is empty":                   {"--audience", "a", "--scope", ""},
 		`scope "" is not one value`:          {"--audience", "a", "--scope", "x "},
 		"a requirement is empty":             {"--audience", "a", "--policy", "p="},
@@ -221,6 +225,20 @@ func TestAGateListensOnASocket(t *testing.T) {
 	fourth.wait(t)
 	if text, err := os.ReadFile(path); fourth.cmd.ProcessState.ExitCode() != exitFailed || string(text) != "mine" {
 		t.Errorf("over a file: %v, error %v: %s", fourth.cmd.ProcessState, err, fourth.err.String())
+	}
+}
+
+// TestASocketIsNeverOpenToOthers looks at it before its permissions are changed to those of --socket-mode, under the laxest umask.
+func TestASocketIsNeverOpenToOthers(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := listenPrivately(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, error %v", info.Mode(), err)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 
 // listen listens on the address of --listen.
 func (c *gateCmd) listen() (net.Listener, error) {
+	if c.Listen == "" { // package net would take any port of all addresses
+		return nil, usage("--listen is empty: say where the proxy asks, as host:port or unix:PATH")
+	}
 	path, socket := strings.CutPrefix(c.Listen, "unix:")
 	if !socket {
 		l, err := net.Listen("tcp", c.Listen)
@@ -28,10 +31,18 @@ func (c *gateCmd) listen() (net.Listener, error) {
 	if err != nil || mode > 0o777 {
 		return nil, usage("--socket-mode %q is not of the form 0660", c.SocketMode)
 	}
+	switch {
+	case path == "":
+		return nil, usage("--listen unix: is without a path")
+	case path[0] == '@':
+		return nil, usage("--listen %s: such a socket is in no directory, and any process may write to it: say unix:PATH", c.Listen)
+	case len(path) > maxSocketPath:
+		return nil, usage("--listen: the path of the socket has %d bytes, more than %d: choose a shorter one", len(path), maxSocketPath)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("listening for the proxy: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := listenPrivately(path)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the proxy: %w", err)
 	}
@@ -40,6 +51,18 @@ func (c *gateCmd) listen() (net.Listener, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// maxSocketPath is the length of a socket's path, in bytes: what sun_path holds on Linux, without the zero at its end.
+const maxSocketPath = 107
+
+// listenPrivately listens on a socket to which only its owner may write, whatever the umask is: bind gives the file the permissions that the
+// socket has by then. That is so on Linux; elsewhere they are those of the umask until the caller has changed them.
+func listenPrivately(path string) (net.Listener, error) {
+	listening := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
+		return socket.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+	}}
+	return listening.Listen(context.Background(), "unix", path)
 }
 
 // removeStale removes a socket that a process has left behind that was killed. What is in use, or something else, stays.
