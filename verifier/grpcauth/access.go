@@ -3,8 +3,7 @@ package grpcauth
 import (
 	"fmt"
 	"strings"
-
-	"github.com/keyherald/keyherald/verifier"
+	"unicode"
 )
 
 // Access says who may call a method. The zero value is: nobody.
@@ -20,28 +19,10 @@ func Open() Access { return Access{open: true} }
 // Require asks for a valid token with all the scopes. Without any, every valid token for the audience will do.
 func Require(scopes ...string) Access { return Access{token: true, scopes: scopes} }
 
-func (a Access) admits(t *verifier.Token) bool {
-	for _, scope := range a.scopes {
-		if !t.Scope.Has(scope) {
-			return false
-		}
-	}
-	return true
-}
-
-func (a Access) validate() error {
-	for _, scope := range a.scopes {
-		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-			return fmt.Errorf(`scope %q is not one value of printable ASCII without space, " and \ (RFC 6749 §3.3)`, scope)
-		}
-	}
-	return nil
-}
-
 // validateMethod checks a key of [Config.Methods]. One that is written wrongly would match nothing.
 func validateMethod(name string) error {
 	service, _, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
-	if !ok || !strings.HasPrefix(name, "/") || service == "" || strings.Count(name, "/") != 2 {
+	if !ok || !strings.HasPrefix(name, "/") || service == "" || strings.Count(name, "/") != 2 || strings.Contains(name, "*") || strings.ContainsFunc(name, unicode.IsSpace) {
 		return fmt.Errorf("%q is not the full name of a method, /package.Service/Method, or of all those of a service, /package.Service/", name)
 	}
 	return nil

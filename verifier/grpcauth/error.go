@@ -1,24 +1,22 @@
 package grpcauth
 
 import (
-	"errors"
-	"time"
-
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/internal/bearer"
 )
 
 // The reasons of this package, beside those of [verifier.Reason].
 const (
-	ReasonNoToken verifier.Reason = "no_token"           // there is none
-	ReasonScheme  verifier.Reason = "scheme"             // there is another scheme than Bearer
-	ReasonRequest verifier.Reason = "invalid_request"    // authorization is there more than once
-	ReasonScope   verifier.Reason = "insufficient_scope" // the token is good, and lacks a scope that is required
-	ReasonMethod  verifier.Reason = "method"             // Config.Methods does not say who may call it
+	ReasonNoToken                 = bearer.NoToken // there is none
+	ReasonScheme                  = bearer.Scheme  // there is another scheme than Bearer
+	ReasonRequest                 = bearer.Request // authorization is there more than once
+	ReasonScope                   = bearer.Scope   // the token is good, and lacks a scope that is required
+	ReasonMethod  verifier.Reason = "method"       // Config.Methods does not say who may call it
 )
 
 // Error is why a call was not accepted. Its text and Reason are for logs and metrics, not for the caller, and have nothing of
@@ -51,21 +49,14 @@ var (
 		text: "Methods does not say who may call this method: name it there, as Open or with what it requires"}
 )
 
-// asError is what becomes of an error of the verifier. What it does not say to be undecided is refused.
+// asError is what becomes of an error of the verifier.
 func asError(err error) *Error {
-	e := &Error{Code: codes.Unauthenticated, Reason: "unknown", cause: err}
-	if errors.Is(err, verifier.ErrUndecided) {
-		e.Code = codes.Unavailable
+	reason, undecided := bearer.Refused(err)
+	if undecided {
+		return &Error{Code: codes.Unavailable, Reason: reason, cause: err}
 	}
-	var cause *verifier.Error
-	if errors.As(err, &cause) {
-		e.Reason = cause.Reason
-	}
-	return e
+	return &Error{Code: codes.Unauthenticated, Reason: reason, cause: err}
 }
-
-// retryAfter is when to try again: a verifier that has lost contact looks for it every few seconds.
-const retryAfter = 5 * time.Second
 
 // status is the answer: what the caller may know. It is no method of an Error that grpc knows, because that would also send the text
 // of an Error which somebody has wrapped.
@@ -75,7 +66,7 @@ func (e *Error) status() error {
 		return status.Error(e.Code, "the token does not allow this")
 	case codes.Unavailable:
 		s := status.New(e.Code, "tokens cannot be judged now, try again")
-		if detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)}); err == nil {
+		if detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(bearer.RetryAfter)}); err == nil {
 			s = detailed
 		}
 		return s.Err()

@@ -6,17 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
-	"sync/atomic"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/internal/bearer"
 )
 
 // Verifier judges tokens. It is called by many goroutines at once, and must not wait.
@@ -44,18 +42,12 @@ type Config struct {
 
 // Guard accepts or refuses calls. It may be used by any number of goroutines.
 type Guard struct {
-	cfg     Config
-	lines   *rate.Limiter
-	leftOut atomic.Int64 // lines, since the last one
+	cfg Config
+	log *bearer.Log
 }
 
-const (
-	// logRate is how many refusals a second are logged, and logBurst how many at once. What was left out is counted in the next line.
-	logRate  = 10
-	logBurst = 50
-	// maxLoggedMethod bounds a method's name in the log, in bytes: a server for unknown services takes any.
-	maxLoggedMethod = 256
-)
+// maxLoggedMethod bounds a method's name in the log, in bytes: a server for unknown services takes any.
+const maxLoggedMethod = 256
 
 // New makes a guard.
 func New(cfg Config) (*Guard, error) {
@@ -67,11 +59,11 @@ func New(cfg Config) (*Guard, error) {
 	}
 	cfg.Methods = maps.Clone(cfg.Methods)
 	for name, access := range cfg.Methods {
-		if err := errors.Join(validateMethod(name), access.validate()); err != nil {
+		if err := errors.Join(validateMethod(name), bearer.ValidateScopes(access.scopes)); err != nil {
 			return nil, fmt.Errorf("grpcauth: methods: %w", err)
 		}
 	}
-	return &Guard{cfg: cfg, lines: rate.NewLimiter(logRate, logBurst)}, nil
+	return &Guard{cfg: cfg, log: bearer.NewLog(cfg.Logger)}, nil
 }
 
 // ServerOptions has both interceptors: a server that has but one does not protect all of its methods.
@@ -119,7 +111,7 @@ func (g *Guard) begin(ctx context.Context, access Access) (*call, *verifier.Toke
 	if !access.token {
 		return nil, nil, errMethod
 	}
-	text, refusal := bearer(ctx)
+	text, refusal := tokenOf(ctx)
 	if refusal != nil {
 		return nil, nil, refusal
 	}
@@ -133,14 +125,14 @@ func (g *Guard) judge(c *call) (*verifier.Token, *Error) {
 	if err != nil {
 		return nil, asError(err)
 	}
-	if !c.access.admits(token) {
+	if !bearer.HasScopes(token, c.access.scopes) {
 		return nil, errScope
 	}
 	return token, nil
 }
 
-// bearer finds the one token of a call. Its form is for the verifier to check.
-func bearer(ctx context.Context) (string, *Error) {
+// tokenOf finds the one token of a call. Its form is for the verifier to check.
+func tokenOf(ctx context.Context) (string, *Error) {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	switch {
 	case len(values) == 0:
@@ -148,14 +140,14 @@ func bearer(ctx context.Context) (string, *Error) {
 	case len(values) > 1:
 		return "", errTwice
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	switch {
-	case values[0] == "":
+	token, reason := bearer.Token(values[0])
+	switch reason {
+	case "":
+		return token, nil
+	case ReasonNoToken:
 		return "", errNoToken
-	case !strings.EqualFold(scheme, "Bearer"):
-		return "", errScheme
 	}
-	return strings.TrimLeft(token, " "), nil
+	return "", errScheme
 }
 
 // certificate is the one that the caller has shown in TLS, or nil.
@@ -173,31 +165,14 @@ func (g *Guard) refuse(ctx context.Context, method string, e *Error) error {
 	if g.cfg.Refused != nil {
 		g.cfg.Refused(ctx, method, e)
 	}
-	g.log(ctx, method, e)
+	if line := g.log.Line(e.Reason, e); line != nil {
+		line.Stringer("code", e.Code).Str("method", method[:min(len(method), maxLoggedMethod)])
+		if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+			line.Stringer("address", p.Addr)
+		}
+		line.Msg("call refused")
+	}
 	return e.status()
-}
-
-func (g *Guard) log(ctx context.Context, method string, e *Error) {
-	level := zerolog.InfoLevel
-	if e == errNoToken {
-		level = zerolog.DebugLevel
-	}
-	if level < g.cfg.Logger.GetLevel() {
-		return
-	}
-	if !g.lines.Allow() {
-		g.leftOut.Add(1)
-		return
-	}
-	line := g.cfg.Logger.WithLevel(level).Stringer("code", e.Code).Str("reason", string(e.Reason)).Str("error", e.Error()).
-		Str("method", method[:min(len(method), maxLoggedMethod)])
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		line.Stringer("address", p.Addr)
-	}
-	if n := g.leftOut.Swap(0); n > 0 {
-		line.Int64("left_out", n)
-	}
-	line.Msg("call refused")
 }
 
 type tokenKey struct{}

@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/internal/bearer"
 )
 
 // The reasons of this package, beside those of [verifier.Reason].
 const (
-	ReasonNoToken verifier.Reason = "no_token"           // there is none
-	ReasonScheme  verifier.Reason = "scheme"             // there is another scheme than Bearer
-	ReasonRequest verifier.Reason = "invalid_request"    // more than one token, or one that is written wrongly
-	ReasonScope   verifier.Reason = "insufficient_scope" // the token is good, and lacks a scope that is required
+	ReasonNoToken = bearer.NoToken // there is none
+	ReasonScheme  = bearer.Scheme  // there is another scheme than Bearer
+	ReasonRequest = bearer.Request // more than one token, or one that is written wrongly
+	ReasonScope   = bearer.Scope   // the token is good, and lacks a scope that is required
 )
 
-// Error is why a request was not accepted, and the answer to it. Its text and Reason are for logs and metrics, not for the caller, and
-// have nothing of the token in them. One Error may be returned many times: it must not be changed.
+// Error is why a request was not accepted, and the answer to it. Its text and Reason are for logs and metrics, not for the caller (who
+// gets that of a 400, which only says how the request is written), and have nothing of the token in them. One Error may be returned many times: it must not be changed.
 type Error struct {
 	Status     int             // 400, 401, 403 or 503
 	Challenge  string          // WWW-Authenticate; empty with 503
@@ -60,7 +61,7 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 func (e *Error) public() string {
 	switch e.Status {
 	case http.StatusBadRequest:
-		return "the request must have one bearer token, in one place\n"
+		return e.text + "\n"
 	case http.StatusForbidden:
 		return "the token has not the scope that is needed\n"
 	case http.StatusServiceUnavailable:

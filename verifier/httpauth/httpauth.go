@@ -8,12 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/time/rate"
 
 	"github.com/keyherald/keyherald/verifier"
+	"github.com/keyherald/keyherald/verifier/internal/bearer"
 )
 
 // Verifier judges tokens. It is called by many goroutines at once, and must not wait.
@@ -54,8 +53,7 @@ type Guard struct {
 	noToken, otherScheme, twoTokens, badSyntax, tooLong, scope *Error
 	invalidToken                                               string // challenge
 
-	lines   *rate.Limiter
-	leftOut atomic.Int64 // lines, since the last one
+	log *bearer.Log
 }
 
 // Require returns middleware that lets requests pass which have a token that v accepts, with all the scopes. It panics if there is no
@@ -76,28 +74,26 @@ func New(cfg Config) (*Guard, error) {
 	if cfg.Realm == "" {
 		cfg.Realm = "keyherald"
 	}
-	if !isQuotable(cfg.Realm + " ") {
+	if !isQuotable(cfg.Realm) {
 		return nil, fmt.Errorf(`httpauth: realm %q is not printable ASCII without " and \`, cfg.Realm)
 	}
-	for _, scope := range cfg.Scopes {
-		if scope == "" || strings.Contains(scope, " ") || !isQuotable(scope) {
-			return nil, fmt.Errorf(`httpauth: scope %q is not one value of printable ASCII without space, " and \ (RFC 6749 §3.3)`, scope)
-		}
+	if err := bearer.ValidateScopes(cfg.Scopes); err != nil {
+		return nil, fmt.Errorf("httpauth: %w", err)
 	}
-	bearer := `Bearer realm="` + cfg.Realm + `"`
-	invalid := bearer + `, error="invalid_token"`
-	malformed := bearer + `, error="invalid_request"`
-	insufficient := bearer + `, error="insufficient_scope", scope="` + strings.Join(cfg.Scopes, " ") + `"`
+	challenge := `Bearer realm="` + cfg.Realm + `"`
+	invalid := challenge + `, error="invalid_token"`
+	malformed := challenge + `, error="invalid_request"`
+	insufficient := challenge + `, error="insufficient_scope", scope="` + strings.Join(cfg.Scopes, " ") + `"`
 	return &Guard{
 		cfg:          cfg,
-		noToken:      &Error{Status: 401, Challenge: bearer, Reason: ReasonNoToken, text: "there is no token"},
-		otherScheme:  &Error{Status: 401, Challenge: bearer, Reason: ReasonScheme, text: "the scheme of the Authorization header is not Bearer"},
+		noToken:      &Error{Status: 401, Challenge: challenge, Reason: ReasonNoToken, text: "there is no token"},
+		otherScheme:  &Error{Status: 401, Challenge: challenge, Reason: ReasonScheme, text: "the scheme of the Authorization header is not Bearer"},
 		twoTokens:    &Error{Status: 400, Challenge: malformed, Reason: ReasonRequest, text: "there is more than one token"},
-		badSyntax:    &Error{Status: 400, Challenge: malformed, Reason: ReasonRequest, text: "what should be the token has characters that no token has"},
+		badSyntax:    &Error{Status: 400, Challenge: malformed, Reason: ReasonRequest, text: "the token is missing, or has characters that no token has"},
 		tooLong:      &Error{Status: 401, Challenge: invalid, Reason: verifier.ReasonMalformed, text: "the token is longer than any that is accepted"},
 		scope:        &Error{Status: 403, Challenge: insufficient, Reason: ReasonScope, text: "the token lacks a scope that is required"},
 		invalidToken: invalid,
-		lines:        rate.NewLimiter(logRate, logBurst),
+		log:          bearer.NewLog(cfg.Logger),
 	}, nil
 }
 
@@ -125,10 +121,8 @@ func (g *Guard) Judge(r *http.Request) (*verifier.Token, error) {
 	if err != nil {
 		return nil, g.asError(err)
 	}
-	for _, scope := range g.cfg.Scopes {
-		if !token.Scope.Has(scope) {
-			return nil, g.scope
-		}
+	if !bearer.HasScopes(token, g.cfg.Scopes) {
+		return nil, g.scope
 	}
 	return token, nil
 }
@@ -144,17 +138,13 @@ func (g *Guard) certificate(r *http.Request) *x509.Certificate {
 	return nil
 }
 
-// asError makes an answer of what the verifier said. What it does not say to be undecided is refused.
+// asError makes an answer of what the verifier said.
 func (g *Guard) asError(err error) *Error {
-	e := &Error{Status: http.StatusUnauthorized, Challenge: g.invalidToken, Reason: "unknown", cause: err}
-	if errors.Is(err, verifier.ErrUndecided) {
-		e.Status, e.Challenge, e.RetryAfter = http.StatusServiceUnavailable, "", retryAfter
+	reason, undecided := bearer.Refused(err)
+	if undecided {
+		return &Error{Status: http.StatusServiceUnavailable, RetryAfter: bearer.RetryAfter, Reason: reason, cause: err}
 	}
-	var cause *verifier.Error
-	if errors.As(err, &cause) {
-		e.Reason = cause.Reason
-	}
-	return e
+	return &Error{Status: http.StatusUnauthorized, Challenge: g.invalidToken, Reason: reason, cause: err}
 }
 
 // Refuse answers a request with what [Guard.Judge] said of it, after it was logged and counted.
@@ -166,31 +156,14 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if g.cfg.Refused != nil {
 		g.cfg.Refused(r, e)
 	}
-	g.log(r, e)
+	if line := g.log.Line(e.Reason, e); line != nil {
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			host = r.RemoteAddr
+		}
+		line.Int("status", e.Status).Str("address", host).Msg("request refused")
+	}
 	e.ServeHTTP(w, r)
-}
-
-func (g *Guard) log(r *http.Request, e *Error) {
-	level := zerolog.InfoLevel
-	if e.Reason == ReasonNoToken {
-		level = zerolog.DebugLevel
-	}
-	if level < g.cfg.Logger.GetLevel() {
-		return
-	}
-	if !g.lines.Allow() {
-		g.leftOut.Add(1)
-		return
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	line := g.cfg.Logger.WithLevel(level).Int("status", e.Status).Str("reason", string(e.Reason)).Str("error", e.Error()).Str("address", host)
-	if n := g.leftOut.Swap(0); n > 0 {
-		line.Int64("left_out", n)
-	}
-	line.Msg("request refused")
 }
 
 // Handler returns a handler that lets requests pass to next which are accepted, with their token in the context.

@@ -138,6 +138,18 @@ func TestV23_TheCallerLearnsOnlyThatTheTokenIsNotGood(t *testing.T) {
 	}
 }
 
+func TestARequestThatCannotBeUnderstoodIsToldWhatIsWrongWithItsForm(t *testing.T) {
+	h := newGuard(t, nil).Handler(hello)
+	for body, r := range map[string]*http.Request{
+		"there is more than one token\n":                              get("/?access_token=x", "Authorization", "Bearer "+mint(nil)),
+		"the token is missing, or has characters that no token has\n": get("/", "Authorization", "Bearer a b"),
+	} {
+		if a := ask(h, r); a.status != http.StatusBadRequest || a.body != body {
+			t.Errorf("status %d: %q, want %q", a.status, a.body, body)
+		}
+	}
+}
+
 func TestAGoodTokenWithoutTheScopeIsForbidden(t *testing.T) {
 	token := mint(nil) // billing:read
 	for _, c := range []struct {

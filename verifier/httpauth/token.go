@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/keyherald/keyherald/verifier/internal/bearer"
+	"github.com/keyherald/keyherald/verifier/jws"
 )
 
 // queryParameter is the name of a token in a query (RFC 6750 §2.3).
@@ -37,7 +40,7 @@ func (g *Guard) token(r *http.Request) (string, *Error) {
 	switch {
 	case !found:
 		return "", refusal
-	case len(token) > maxToken:
+	case len(token) > jws.MaxToken: // no verifier takes a longer one, so it is not even looked at
 		return "", g.tooLong
 	case !isToken68(token):
 		return "", g.badSyntax
@@ -53,17 +56,16 @@ func (g *Guard) inHeader(values []string) (string, *Error) {
 	case len(values) > 1:
 		return "", g.twoTokens
 	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
+	token, reason := bearer.Token(values[0])
 	switch {
-	case scheme == "" && rest == "":
+	case reason == ReasonNoToken:
 		return "", g.noToken
-	case !strings.EqualFold(scheme, "Bearer"):
+	case reason != "":
 		return "", g.otherScheme
-	}
-	if rest = strings.TrimLeft(rest, " "); rest == "" {
+	case token == "":
 		return "", g.badSyntax
 	}
-	return rest, nil
+	return token, nil
 }
 
 // inQuery returns the tokens in a query. Nearly all queries have none, and are not parsed to see it.
