@@ -36,6 +36,7 @@
 // A token is judged when the stream begins, and again for every message that passes, in either direction: that is one verification, which
 // makes no call. So a stream lives no longer than its token. When that expires or is revoked, or its client loses a scope that
 // is required, the next message is not delivered, the stream's context is cancelled, and the stream ends with the status
-// above, whatever its handler returns. The client begins anew with a new token. A stream on which no message passes is left
+// above, whatever its handler returns. It also ends, with Unavailable, when the token cannot be judged any more. The client begins
+// anew, after Unavailable with the same token, else with a new one. A stream on which no message passes is left
 // alone: nobody is told anything on it. [FromContext] returns what the token was good for when the stream began.
 package grpcauth
