@@ -13,13 +13,14 @@ import (
 	"github.com/keyherald/keyherald/events/embedded"
 )
 
+// benchPropagateCmd writes, and so has no environment twins of where: who has exported them for other commands may mean none of this.
 type benchPropagateCmd struct {
 	Verifiers int           `help:"How many verifiers to connect, each as a service of its own would." default:"100" placeholder:"N"`
 	Changes   int           `help:"How many times to change a key." default:"50" placeholder:"N"`
 	Interval  time.Duration `help:"Pause after a change that everybody has." default:"20ms" placeholder:"DURATION"`
-	NATS      string        `name:"nats" help:"NATS server to measure, such as nats://host:4222. Without it, an own one is started, in a temporary directory." placeholder:"URL"`
-	Nkey      string        `help:"File with an operator's nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential"`
-	Creds     string        `help:"File with an operator's credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+	NATS      string        `name:"nats" help:"NATS server to measure, such as nats://host:4222. Without it, an own one is started, in a temporary directory." placeholder:"URL" env:"-"`
+	Nkey      string        `help:"File with an operator's nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential" env:"-"`
+	Creds     string        `help:"File with an operator's credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential" env:"-"`
 	Timeout   time.Duration `help:"How long connecting all verifiers, or any one change, may take." default:"30s" placeholder:"DURATION"`
 	JSON      bool          `name:"json" help:"Print JSON."`
 }
@@ -35,7 +36,7 @@ const (
 func (*benchPropagateCmd) Help() string {
 	return `A key is changed again and again, and each verifier, with a connection and a key set of its own, notes when it has the change: counted from right before the write, which is on disk on the server when it is acknowledged. All times are of one clock, that of this process, in which all verifiers run: on few processors they wait for each other, and not for the network.
 
-With --nats, the credential must be an operator's. A client bench-<random> is registered, which may do nothing, and its key changed; at the end, also after ctrl-c, the key is removed and the client disabled. (It stays in the list: clients are never deleted.) The verifiers count against the server's limits of connections and of consumers.`
+Another server is measured only if the command line says so: --nats, --nkey and --creds are not taken from the environment. The credential must be an operator's. What is going to be written, and where, is printed on standard error before it is. A client bench-<random> is registered, which may do nothing, and its key changed; at the end, also after ctrl-c, the key is removed and the client disabled. (It stays in the list: clients are never deleted.) The verifiers count against the server's limits of connections and of consumers.`
 }
 
 func (c *benchPropagateCmd) check() error {
@@ -77,7 +78,7 @@ func (c *benchPropagateCmd) Run(ctx context.Context, a *app) error {
 			return bus.Connect(ctx, bus.Config{URL: own.URL(), SeedFile: own.KeyFile(role), Logger: a.log})
 		}
 	}
-	b := &propagation{app: a, connect: connect, verifiers: c.Verifiers, interval: c.Interval, patience: c.Timeout}
+	b := &propagation{app: a, connect: connect, server: server, verifiers: c.Verifiers, interval: c.Interval, patience: c.Timeout}
 	times, err := b.measure(ctx, c.Changes)
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,13 +67,48 @@ func cleanedUp(t *testing.T, server *eventstest.NATS) {
 	}
 }
 
+// announced checks that standard error says what is going to be written, and nothing else.
+func announced(t *testing.T, said, server string, changes int) {
+	t.Helper()
+	want := fmt.Sprintf(`^keyherald: on %s: registering the client bench-[a-z0-9]+, to change its key %d times, and at the end to remove the key and disable the client\n$`,
+		regexp.QuoteMeta(server), changes)
+	if !regexp.MustCompile(want).MatchString(said) {
+		t.Errorf("%q, want %s", said, want)
+	}
+}
+
+func TestBenchPropagateTakesNoServerFromTheEnvironment(t *testing.T) {
+	server := eventstest.Server(t)
+	t.Setenv("KEYHERALD_NATS", server.URL())
+	t.Setenv("KEYHERALD_NKEY", server.KeyFile(bus.Operator))
+	t.Setenv("KEYHERALD_CREDS", "operator.creds")
+	propagate := func(args ...string) (code int, out, errs string) {
+		var o, e bytes.Buffer
+		code = run(t.Context(), append([]string{"bench", "propagate", "--verifiers", "1", "--changes", "2"}, args...), stdio{out: &o, err: &e})
+		return code, o.String(), e.String()
+	}
+	code, out, errs := propagate()
+	if own := "its own server, in the same process"; code != 0 || !strings.Contains(out, "on "+own+"\n") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	} else {
+		announced(t, errs, own, 2)
+	}
+	if code, out, errs := propagate("--nats", server.URL()); code != exitFailed || !strings.Contains(errs, "hint: give a credential") || out != "" {
+		t.Errorf("with a server and no credential: exit %d\n%s%s", code, out, errs)
+	}
+	if clients, _ := left(t, server); len(clients) > 0 {
+		t.Errorf("%s was written", clients[0].Name)
+	}
+}
+
 func TestBenchPropagateCountsEveryChangeAtEveryVerifier(t *testing.T) {
 	server := eventstest.Server(t)
 	var out, errs bytes.Buffer
 	args := []string{"bench", "propagate", "--nats", server.URL(), "--nkey", server.KeyFile(bus.Operator), "--verifiers", "3", "--changes", "20", "--interval", "0s", "--json"}
-	if code := run(t.Context(), args, stdio{out: &out, err: &errs}); code != 0 || errs.Len() > 0 {
+	if code := run(t.Context(), args, stdio{out: &out, err: &errs}); code != 0 {
 		t.Fatalf("exit %d\n%s", code, errs.String())
 	}
+	announced(t, errs.String(), server.URL(), 20)
 	var got propagateReport
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
@@ -116,9 +153,11 @@ func TestBenchPropagateCleansUpWhenItIsInterrupted(t *testing.T) {
 	var out, errs bytes.Buffer
 	args := []string{"bench", "propagate", "--nats", server.URL(), "--nkey", server.KeyFile(bus.Operator), "--verifiers", "2", "--changes", "10000"}
 	code := run(ctx, args, stdio{out: &out, err: &errs})
-	if code != exitFailed || errs.String() != "keyherald: interrupted\n" || out.Len() > 0 {
+	said, interrupted := strings.CutSuffix(errs.String(), "keyherald: interrupted\n")
+	if code != exitFailed || !interrupted || out.Len() > 0 {
 		t.Errorf("exit %d\n%s%s", code, out.String(), errs.String())
 	}
+	announced(t, said, server.URL(), 10000)
 	cleanedUp(t, server)
 }
 
@@ -144,7 +183,7 @@ func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"the credential may not write", []string{"--nats", nats.URL(), "--nkey", nats.KeyFile(bus.Verifier)}, []string{"credential does not allow it", "hint: use the operator's credential"}},
+		{"the credential may not write", []string{"--nats", nats.URL(), "--nkey", nats.KeyFile(bus.Verifier)}, []string{"registering the client bench-", "credential does not allow it", "hint: use the operator's credential"}},
 		{"there is no credential", []string{"--nats", nats.URL()}, []string{"refused the credential", "hint: give a credential"}},
 		{"there is no server", []string{"--nats", "nats://" + freeAddress(t), "--timeout", "100ms"}, []string{"NATS cannot be reached", "hint: start keyherald serve, or give"}},
 		{"there are no buckets", []string{"--nats", empty.url}, []string{"the bucket does not exist: keyherald init makes"}},

@@ -19,6 +19,7 @@ import (
 type propagation struct {
 	*app
 	connect   func(context.Context, bus.Role) (*bus.Conn, error)
+	server    string // to be told
 	verifiers int
 	interval  time.Duration
 	patience  time.Duration // for connecting, for one change, and for cleaning up
@@ -43,7 +44,7 @@ func (b *propagation) measure(ctx context.Context, changes int) (times *propagat
 			times, err = nil, errors.Join(err, left)
 		}
 	}()
-	if err := client.register(start); err != nil {
+	if err := client.register(start, changes); err != nil {
 		return nil, err
 	}
 	o := newObservers(b.verifiers, client.record().String())
@@ -221,7 +222,8 @@ type benchClient struct {
 
 func (c *benchClient) record() events.RecordName { return events.KeyRecord(c.name, benchKid) }
 
-func (c *benchClient) register(ctx context.Context) (err error) {
+// register says what is going to be written, to whoever may not have meant this server, and writes the first of it.
+func (c *benchClient) register(ctx context.Context, changes int) (err error) {
 	if c.conn, err = c.connect(ctx, bus.Operator); err != nil {
 		return err
 	}
@@ -232,6 +234,8 @@ func (c *benchClient) register(ctx context.Context) (err error) {
 	if c.registry, err = registry.New(registry.Config{Store: c.conn, Keys: c.keys, Logger: c.log}); err != nil {
 		return err
 	}
+	fmt.Fprintf(c.err, "keyherald: on %s: registering the client %s, to change its key %s, and at the end to remove the key and disable the client\n",
+		c.server, c.name, count(changes, "time"))
 	if _, err = c.registry.CreateClient(ctx, c.caller, c.name, registry.ClientSpec{}); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 const description = `Machine-to-machine authentication with live keys.
 
-Every flag has an environment twin: --data is KEYHERALD_DATA, and so on. Commands that an operator uses work against a running
+Flags have the environment twins that their help names: --data has KEYHERALD_DATA, and so on. Commands that an operator uses work against a running
 system over NATS: that of --data on this machine, or any with --nats and --nkey or --creds.
 
 Exit codes: 0 done, 1 failed or refused, 2 the command line is wrong, 3 undecided (token verify).`
