@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -23,43 +24,58 @@ const (
 type verifyRun struct {
 	took        time.Duration
 	rates       [kinds][]float64 // tokens a second of all workers, one for each turn
-	costs       [kinds][]float64 // nanoseconds for a token, one for each few tokens
 	each        [kinds]timings
 	allocations [kinds]float64
 }
 
 const (
-	turnTokens = 100 // at a worker
-	fewTokens  = 20  // in so short a time it may well be that nothing else happens on a busy machine
+	turnTokens = 100 // for each processor
+	warmPasses = 100 // over the tokens of a turn: one takes no longer than it takes to start the workers
 	leastTurns = 4   // of which half are for rates
 )
 
-// measure takes turns for at least so long. A turn mints tokens, which is not counted, and then has them verified in each way, by so many
-// workers at a time. Turns alternate: in one the clock is read now and then, in the next for every token. The first turn is for warming up.
-func (c *crowd) measure(ctx context.Context, workers int, atLeast time.Duration, took func(time.Duration)) (*verifyRun, error) {
+// measure takes turns for so long, and at least a few. A turn mints tokens, which is not counted, and then has them verified in each way, by
+// so many workers at a time. Turns alternate: in one the clock is read at both ends, in the next for every token. The first turn is for
+// warming up. A turn that the end comes upon counts for nothing.
+func (c *crowd) measure(ctx context.Context, workers int, duration time.Duration, took func(time.Duration)) (*verifyRun, error) {
 	r := new(verifyRun)
 	tokens := make([][]benchToken, workers)
-	for began, last, turn := time.Now(), time.Now(), 0; turn <= leastTurns || r.took < atLeast; turn++ {
-		err := parallel(ctx, workers, workers, func(ctx context.Context, w int) error { return c.mintSome(ctx, &tokens[w], turnTokens) })
+	began, last := time.Now(), time.Now()
+	timed, cancel := context.WithTimeout(ctx, duration)
+	defer cancel()
+	for turn := 0; turn <= leastTurns || timed.Err() == nil; turn++ {
+		until := timed
+		if turn <= leastTurns {
+			until = ctx
+		}
+		err := c.turn(until, r, turn, tokens)
+		if turn > leastTurns && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case turn == 0:
-			err = c.rateTurn(new(verifyRun), tokens)
-		case turn%2 == 0:
-			err = c.rateTurn(r, tokens)
-		default:
-			err = c.latencyTurn(r, tokens)
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.took = time.Since(began)
 		took(time.Since(last))
 		last = time.Now()
 	}
+	r.took = time.Since(began)
 	return r, c.countAllocations(ctx, r)
+}
+
+// turn has as many tokens for many workers as for one at each processor: it takes as long.
+func (c *crowd) turn(ctx context.Context, r *verifyRun, turn int, tokens [][]benchToken) error {
+	workers := len(tokens)
+	share := max(turnTokens*min(workers, runtime.GOMAXPROCS(0))/workers, 1)
+	err := parallel(ctx, workers, workers, func(ctx context.Context, w int) error { return c.mintSome(ctx, &tokens[w], share) })
+	switch {
+	case err != nil:
+		return err
+	case turn == 0:
+		return c.rateTurn(ctx, new(verifyRun), tokens)
+	case turn%2 == 0:
+		return c.rateTurn(ctx, r, tokens)
+	}
+	return c.latencyTurn(ctx, r, tokens)
 }
 
 func (c *crowd) mintSome(ctx context.Context, tokens *[]benchToken, n int) error {
@@ -85,44 +101,48 @@ func (c *crowd) once(kind verified, t *benchToken) error {
 	return c.verify(t.text)
 }
 
-// rateTurn takes the time of each worker for all of its tokens, in each way, and for a few of them at a time.
-func (c *crowd) rateTurn(r *verifyRun, tokens [][]benchToken) error {
+// rateTurn takes the time from when the first worker begins to when the last one ends, in each way. What each of them took would say
+// nothing of all: on few processors they come one after another.
+func (c *crowd) rateTurn(ctx context.Context, r *verifyRun, tokens [][]benchToken) error {
+	var rates [kinds]float64
 	for kind := range kinds {
-		rates, costs := make([]float64, len(tokens)), make([][]float64, len(tokens))
-		err := c.allWorkers(tokens, kind, func(w int, tokens []benchToken) error {
-			began := time.Now()
-			last := began
-			for few := range slices.Chunk(tokens, fewTokens) {
-				for i := range few {
-					if err := c.once(kind, &few[i]); err != nil {
+		passes := 1
+		if kind == warmVerify {
+			passes = warmPasses
+		}
+		began, ended, verified := make([]time.Time, len(tokens)), make([]time.Time, len(tokens)), make([]int, len(tokens))
+		err := c.allWorkers(ctx, tokens, kind, func(w int, tokens []benchToken) error {
+			began[w] = time.Now()
+			for range passes {
+				for i := range tokens {
+					if err := c.once(kind, &tokens[i]); err != nil {
 						return err
 					}
 				}
-				now := time.Now()
-				costs[w] = append(costs[w], float64(now.Sub(last))/float64(len(few)))
-				last = now
 			}
-			rates[w] = float64(len(tokens)) / last.Sub(began).Seconds()
+			ended[w], verified[w] = time.Now(), passes*len(tokens)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		rate := 0.0
-		for _, of := range rates {
-			rate += of
+		for _, n := range verified {
+			rates[kind] += float64(n)
 		}
+		rates[kind] /= slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
+	}
+	for kind, rate := range rates {
 		r.rates[kind] = append(r.rates[kind], rate)
-		r.costs[kind] = append(r.costs[kind], slices.Concat(costs...)...)
 	}
 	return nil
 }
 
 // latencyTurn takes the time of every token, in each way.
-func (c *crowd) latencyTurn(r *verifyRun, tokens [][]benchToken) error {
+func (c *crowd) latencyTurn(ctx context.Context, r *verifyRun, tokens [][]benchToken) error {
+	var all [kinds]timings
 	for kind := range kinds {
 		each := make([]timings, len(tokens))
-		err := c.allWorkers(tokens, kind, func(w int, tokens []benchToken) error {
+		err := c.allWorkers(ctx, tokens, kind, func(w int, tokens []benchToken) error {
 			each[w] = make(timings, len(tokens))
 			for i := range tokens {
 				begin := time.Now()
@@ -136,29 +156,38 @@ func (c *crowd) latencyTurn(r *verifyRun, tokens [][]benchToken) error {
 		if err != nil {
 			return err
 		}
-		r.each[kind] = append(r.each[kind], slices.Concat(each...)...)
+		all[kind] = slices.Concat(each...)
+	}
+	for kind, each := range all {
+		r.each[kind] = append(r.each[kind], each...)
 	}
 	return nil
 }
 
-// allWorkers lets each worker do f with its tokens. Before warm each of them comes once more, so that it has come twice: a cache may
-// keep nothing of what comes once.
-func (c *crowd) allWorkers(tokens [][]benchToken, kind verified, f func(w int, tokens []benchToken) error) error {
+// allWorkers lets each worker do f with its tokens, when all are ready. Before warm each token comes once more, so that it has come twice: a
+// cache may keep nothing of what comes once.
+func (c *crowd) allWorkers(ctx context.Context, tokens [][]benchToken, kind verified, f func(w int, tokens []benchToken) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	errs := make([]error, len(tokens))
-	var group sync.WaitGroup
+	var ready, done sync.WaitGroup
+	ready.Add(len(tokens))
 	for w := range tokens {
-		group.Go(func() {
+		done.Go(func() {
 			if kind == warmVerify {
 				for i := range tokens[w] {
-					if errs[w] = c.once(warmVerify, &tokens[w][i]); errs[w] != nil {
-						return
-					}
+					errs[w] = cmp.Or(errs[w], c.once(warmVerify, &tokens[w][i]))
 				}
 			}
-			errs[w] = f(w, tokens[w])
+			ready.Done()
+			ready.Wait()
+			if errs[w] == nil {
+				errs[w] = f(w, tokens[w])
+			}
 		})
 	}
-	group.Wait()
+	done.Wait()
 	return errors.Join(errs...)
 }
 
@@ -170,7 +199,7 @@ func (c *crowd) countAllocations(ctx context.Context, r *verifyRun) error {
 	}
 	for kind := range kinds {
 		var before, after runtime.MemStats
-		err := c.allWorkers([][]benchToken{tokens}, kind, func(_ int, tokens []benchToken) error {
+		err := c.allWorkers(ctx, [][]benchToken{tokens}, kind, func(_ int, tokens []benchToken) error {
 			runtime.ReadMemStats(&before)
 			for i := range tokens {
 				if err := c.once(kind, &tokens[i]); err != nil {
@@ -188,13 +217,16 @@ func (c *crowd) countAllocations(ctx context.Context, r *verifyRun) error {
 	return nil
 }
 
-// figures compares the tenth percentiles of the costs: of things that take turns on a machine that does other things as well, the
-// times that nothing has disturbed are comparable.
+// figures compares what was measured in the same turn: what else the machine does then hits all ways alike.
 func (r *verifyRun) figures(kind verified) verifyFigures {
 	s := r.each[kind].summary()
 	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+	xRaw := make([]float64, len(r.rates[kind]))
+	for turn, rate := range r.rates[kind] {
+		xRaw[turn] = r.rates[rawVerify][turn] / rate
+	}
 	return verifyFigures{
-		PerSecond: quantile(r.rates[kind], 0.5), XRaw: quantile(r.costs[kind], 0.1) / quantile(r.costs[rawVerify], 0.1),
+		PerSecond: quantile(r.rates[kind], 0.5), XRaw: quantile(xRaw, 0.5),
 		P50: us(s.p50), P99: us(s.p99), Max: us(s.max), Timed: len(r.each[kind]), Allocations: r.allocations[kind],
 	}
 }
