@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/keyherald/keyherald/events/strictjson"
 )
@@ -129,23 +128,24 @@ func sameExtra(written, read Extra) error {
 	return nil
 }
 
-// appendString appends s as a JSON string in its shortest form, with <, > and & as they are: scopes and URIs stay readable.
+// appendString appends s, which is UTF-8, as a JSON string in its shortest form: what was accepted is never longer when it is written
+// again. So <, > and & are as they are, too: scopes and URIs stay readable.
 func appendString(dst []byte, s string) []byte {
-	if isText(s) {
-		dst = append(dst, '"')
-		for i := range len(s) {
-			if s[i] == '"' || s[i] == '\\' {
-				dst = append(dst, '\\')
-			}
-			dst = append(dst, s[i])
+	const short, hex = "btn\x00fr", "0123456789abcdef" // \b, \t, \n, \f and \r are 8 to 13
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case '\b' <= c && c <= '\r' && c != '\v':
+			dst = append(dst, '\\', short[c-'\b'])
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		default:
+			dst = append(dst, c)
 		}
-		return append(dst, '"')
 	}
-	var out strings.Builder
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string and a Builder do not fail
-	return append(dst, strings.TrimSuffix(out.String(), "\n")...)
+	return append(dst, '"')
 }
 
 // timestamp reads a NumericDate in whole seconds (RFC 7519 §2).

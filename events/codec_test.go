@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -129,6 +130,28 @@ func TestARecordKeepsNothingOfItsText(t *testing.T) {
 			if out, err := r.encode(got); err != nil || string(out) != string(record) {
 				t.Errorf("%s becomes %s (%v) when its text is overwritten", name, out, err)
 			}
+		}
+	}
+}
+
+// What was accepted is not longer when it is written again: it must still be accepted then, by a bucket or from a snapshot.
+func TestAStringIsWrittenInItsShortestForm(t *testing.T) {
+	for s, want := range map[string]string{
+		"":                                   `""`,
+		"a/b <c> & 'd' é 😀":                  `"a/b <c> & 'd' é 😀"`,
+		`"\`:                                 `"\"\\"`,
+		"\b\f\n\r\t":                         `"\b\f\n\r\t"`,
+		"\x00\v\x0e\x1f":                     `"\u0000\u000b\u000e\u001f"`,
+		"\x01\u2028\u2029\u007f\u0085\ufffd": "\"\\u0001\u2028\u2029\u007f\u0085\ufffd\"",
+	} {
+		if got := string(appendString(nil, s)); got != want {
+			t.Errorf("%q is written as %s, want %s", s, got, want)
+		}
+	}
+	for c := range rune(0x2100) {
+		var back string
+		if text := appendString(nil, string(c)); json.Unmarshal(text, &back) != nil || back != string(c) {
+			t.Errorf("%q is written as %s", c, text)
 		}
 	}
 }

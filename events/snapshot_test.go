@@ -174,6 +174,12 @@ func TestSnapshotHasRoomForRecordsAtTheirLimits(t *testing.T) {
 	tail := `","resource":["` + odd + `","\"` + odd[:300] + `"]}`
 	b.put("issuer.c", `{"type":"client","status":"active","note":"`+strings.Repeat("x", MaxValue-43-len(tail))+tail)
 	b.put("revoked.a.k9", fill(`{"reason":"x"}`, MaxValue))
+	for i, name := range []string{`\u0001` + odd, `\u001f` + strings.Repeat("\u2029", MaxURI/3), `\n\\\"` + odd, "\x7f\u0085" + odd, strings.Repeat("<&>", 600)} {
+		for kind, record := range map[string]string{"issuer.n": clientJSON, "key.n.n": ed, "revoked.n.r": `{"reason":"x"}`} {
+			short := strings.TrimSuffix(record, "}") + `,"` + name + `":1`
+			b.put(fmt.Sprint(kind, i), short+`,"note":"`+strings.Repeat("x", MaxValue-len(short)-len(`,"note":""}`))+`"}`)
+		}
+	}
 	s := fold(b.all)
 	rejects(t, s)
 	if d := viewOf(t, s, b.now).difference(viewOf(t, readBack(t, encoded(t, s, nil)).Keys, b.now)); d != "" {
