@@ -39,6 +39,10 @@ type Snapshot struct {
 	Issuers     []Name    // whose records were followed, in order; none: those of all
 	Keys        *Set
 	Revocations *Revocations
+
+	// Unreadable is told of a record that would not be read back, and why. Of such a one only that a key is revoked is written: it must
+	// not take the others with it. Nil: nobody is told.
+	Unreadable func(name string, err error)
 }
 
 const (
@@ -50,7 +54,8 @@ const (
 // Digest is the SHA-256 at the end of a snapshot: it stands for everything in it.
 type Digest [sha256.Size]byte
 
-// Encode writes the snapshot. The sets may be changed meanwhile: each is written as it was at one moment, for which its writer waits.
+// Encode writes the snapshot. The sets may be changed meanwhile: each is written as it was at one moment. Its writer
+// waits while pointers are copied, and not while they are written.
 func (s *Snapshot) Encode(w io.Writer) (Digest, error) {
 	sum := sha256.New()
 	out := &snapshotWriter{w: bufio.NewWriterSize(io.MultiWriter(w, sum), 64<<10)}
@@ -64,7 +69,7 @@ func (s *Snapshot) Encode(w io.Writer) (Digest, error) {
 	for _, name := range s.Issuers {
 		out.text(string(name))
 	}
-	out.keys(s.Keys)
+	out.keys(s)
 	out.tokens(s.Revocations)
 	if err := out.w.Flush(); err != nil { // and with it every error before
 		return Digest{}, err
@@ -119,43 +124,78 @@ type snapshotRecord struct {
 	revision  uint64
 	time      int64
 	malformed uint8
-	value     interface{ writeSnapshot(*builder) }
+	value     snapshotValue
 }
 
-// records returns what s consists of, as it is at one moment, in order.
-func (s *Set) records() (revision uint64, records []snapshotRecord, rejected []Rejected) {
-	s.mu.RLock()
-	records = make([]snapshotRecord, 0, int(s.known.Load())+s.keys.len()+len(s.revoked))
-	for slot := range s.issuers.all() {
-		if e := slot.entry.Load(); e != nil {
-			records = append(records, snapshotRecord{IssuerRecord(e.Name), e.Revision, 0, slot.malformed, e.Record})
-		}
+type snapshotValue interface {
+	writeSnapshot(*builder)
+	unknown() Extra
+}
+
+// records are the records of the set, in order.
+func (h *holding) records() []snapshotRecord {
+	records := make([]snapshotRecord, 0, len(h.issuers)+len(h.keys))
+	for _, r := range h.issuers {
+		records = append(records, snapshotRecord{IssuerRecord(r.entry.Name), r.entry.Revision, 0, r.malformed, r.entry.Record})
 	}
-	for slot := range s.keys.all() {
-		e := slot.entry.Load()
+	for _, r := range h.keys {
+		e := r.entry
 		if e.Record != nil {
-			records = append(records, snapshotRecord{KeyRecord(e.Issuer, e.KeyID), e.Revision, e.Modified, slot.malformed, e.Record})
+			records = append(records, snapshotRecord{KeyRecord(e.Issuer, e.KeyID), e.Revision, e.Modified, r.malformed, e.Record})
 		}
 		if e.RevokedBy != 0 {
 			records = append(records, snapshotRecord{RevokedRecord(e.Issuer, e.KeyID), e.RevokedBy, e.Reason.RevokedAt, 0, e.Reason})
 		}
 	}
-	for _, r := range s.rejected {
-		rejected = append(rejected, r)
-	}
-	revision = s.revision.Load()
-	s.mu.RUnlock()
 	slices.SortFunc(records, func(a, b snapshotRecord) int { return a.name.compare(b.name) })
-	slices.SortFunc(rejected, func(a, b Rejected) int { return cmp.Compare(a.Name, b.Name) })
-	return revision, records, rejected
+	return records
+}
+
+// unreadable says why the record would not be read as it would be written. Only members of newer versions can be the cause: they are
+// written as they came, and everything else in a form that is made here.
+func (r *snapshotRecord) unreadable() error {
+	if len(r.value.unknown()) == 0 {
+		return nil
+	}
+	var b builder
+	r.value.writeSnapshot(&b)
+	return (&readRecord{name: r.name, value: b.object(), revision: r.revision, time: r.time, malformed: uint64(r.malformed)}).parse()
+}
+
+// readable returns the records that will be read, and tells of others: one of them would take all with it. A key or an issuer is left
+// out then, as one that is not known yet. That a key is revoked stays, without what was said about it.
+func (s *Snapshot) readable(records []snapshotRecord) []snapshotRecord {
+	kept := records[:0]
+	for _, r := range records {
+		if err := r.unreadable(); err != nil {
+			if s.Unreadable != nil {
+				s.Unreadable(r.name.String(), err)
+			}
+			if r.name.Kind != KindRevoked {
+				continue
+			}
+			r.value = &KeyRevocation{}
+		}
+		kept = append(kept, r)
+	}
+	return kept
 }
 
 func (r *Issuer) writeSnapshot(b *builder) { r.write(b) }
+func (r *Issuer) unknown() Extra           { return r.Extra }
 
 func (k *Key) writeSnapshot(b *builder) { k.writeCompact(b) }
 
+func (k *Key) unknown() Extra {
+	if k.Revoked != nil && k.Extra == nil {
+		return k.Revoked.Extra
+	}
+	return k.Extra
+}
+
 // writeSnapshot leaves out the time: it may be that of the message, for which the record need not have room.
 func (r *KeyRevocation) writeSnapshot(b *builder) { r.writeReason(b) }
+func (r *KeyRevocation) unknown() Extra           { return r.Extra }
 
 // readRecord is one record of a snapshot.
 type readRecord struct {
@@ -226,9 +266,11 @@ func (s *Set) restore(r *readRecord) {
 	}
 }
 
-func (out *snapshotWriter) keys(s *Set) {
-	revision, records, rejected := s.records()
-	out.number(revision)
+func (out *snapshotWriter) keys(s *Snapshot) {
+	held := s.Keys.hold()
+	records := s.readable(held.records())
+	slices.SortFunc(held.rejected, func(a, b Rejected) int { return cmp.Compare(a.Name, b.Name) })
+	out.number(held.revision)
 	out.number(uint64(len(records)))
 	for _, r := range records {
 		out.number(r.revision)
@@ -237,8 +279,8 @@ func (out *snapshotWriter) keys(s *Set) {
 		out.text(r.name.String())
 		out.record(r.value)
 	}
-	out.number(uint64(len(rejected)))
-	for _, r := range rejected {
+	out.number(uint64(len(held.rejected)))
+	for _, r := range held.rejected {
 		out.text(r.Name)
 		out.number(r.Revision)
 		out.time(r.Time.Unix())
@@ -286,18 +328,19 @@ func (in *snapshotReader) keys() *Set {
 	return s
 }
 
+// tokens writes the revoked tokens as they were, but that one which is revoked for longer meanwhile may be written so.
 func (out *snapshotWriter) tokens(r *Revocations) {
 	type token struct {
 		name  string
 		until int64
 	}
-	r.mu.Lock()
-	all := make([]token, len(r.byExpiry))
-	for i, e := range r.byExpiry {
-		all[i] = token{e.id.String(), *r.tokens.get(e.id)}
+	held, revision := r.hold()
+	all := make([]token, 0, len(held))
+	for _, e := range held {
+		if until := r.tokens.get(e.id); until != nil { // else it was forgotten meanwhile
+			all = append(all, token{e.id.String(), *until})
+		}
 	}
-	revision := r.revision.Load()
-	r.mu.Unlock()
 	slices.SortFunc(all, func(a, b token) int { return cmp.Compare(a.name, b.name) })
 	out.number(revision)
 	out.number(uint64(len(all)))

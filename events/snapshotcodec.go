@@ -27,7 +27,7 @@ func (out *snapshotWriter) text(s string) {
 }
 
 // record writes a record's JSON as a text.
-func (out *snapshotWriter) record(value interface{ writeSnapshot(*builder) }) {
+func (out *snapshotWriter) record(value snapshotValue) {
 	out.json.buf = out.json.buf[:0]
 	value.writeSnapshot(&out.json)
 	out.number(uint64(len(out.json.buf) + len("{}")))
