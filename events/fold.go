@@ -41,6 +41,10 @@ func (s *Set) LeaveOut(e Entry) {
 }
 
 func (s *Set) tell(event Event, e Entry, reason string) {
+	switch event {
+	case KeyScheduled, KeyRetired, KeyWasRevoked, KeyRemoved, IssuerChanged, IssuerDisabled:
+		s.losses.Add(1)
+	}
 	if s.emit != nil {
 		s.emit(e.change(event, reason))
 	}

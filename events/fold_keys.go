@@ -27,6 +27,9 @@ func (s *Set) applyKey(ref keyRef, e Entry) {
 		after := s.setKey(ref, slot, record, e)
 		event, reason := keyEvent(before, after, e.Time)
 		s.tell(event, e, reason)
+		if before != nil && !record.samePublic(before) {
+			s.losses.Add(1)
+		}
 	case before != nil:
 		s.unsetKey(ref, slot)
 		s.tell(KeyRemoved, e, "the record was deleted")

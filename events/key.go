@@ -132,6 +132,12 @@ func readKey(kid KeyID, data []byte, before *Key) (*Key, error) {
 	return k, nil
 }
 
+// samePublic reports whether k and other verify the same signatures.
+func (k *Key) samePublic(other *Key) bool {
+	public, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Algorithm == other.Algorithm && public.Equal(other.Public)
+}
+
 // Validate checks the record. It is applied to what is read and to what is about to be written.
 func (k *Key) Validate() error {
 	if err := CheckPublicKey(k.Algorithm, k.Public); err != nil {

@@ -23,6 +23,7 @@ type Set struct {
 	keys     *table[keyRef, keySlot]
 	external *table[string, externalSlot] // by iss
 	known    atomic.Int64                 // issuers that have a record
+	losses   atomic.Uint64                // of trust
 	emit     func(Change)
 
 	mu       sync.RWMutex // for Apply and the listings; no lookup takes it
@@ -189,6 +190,10 @@ func (s *Set) Revoked() int {
 	defer s.mu.RUnlock()
 	return len(s.revoked)
 }
+
+// Losses is how many messages since the set was made have taken trust away, or may have: a key that is revoked, removed, retired, replaced or
+// put off, an issuer that is changed or disabled. The number only rises, and costs a load.
+func (s *Set) Losses() uint64 { return s.losses.Load() }
 
 // Issuers visits every issuer that has a valid record, in no order.
 func (s *Set) Issuers() iter.Seq[*IssuerEntry] {

@@ -30,6 +30,10 @@ func (b *bucket) put(name, value string) {
 	b.keys.Apply(events.Entry{Name: name, Value: []byte(value), Revision: b.keys.Revision() + 1, Time: time.Now()})
 }
 
+func (b *bucket) delete(name string) {
+	b.keys.Apply(events.Entry{Name: name, Deleted: true, Revision: b.keys.Revision() + 1, Time: time.Now()})
+}
+
 func (b *bucket) revokeToken(jti string) {
 	name := events.TokenByID("https://auth.example.com", jti).String()
 	b.tokens.Apply(events.Entry{Name: name, Revision: b.tokens.Revision() + 1, Time: time.Now()}, time.Now())
