@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/verifier"
@@ -177,41 +174,6 @@ func (w *cachedWorld) change() {
 	}
 }
 
-// A caller may hand in a string over bytes that it uses again, as some HTTP servers do. What is remembered must not change with it.
-func TestTheCacheKeepsNothingOfTheCallersText(t *testing.T) {
-	v := installation(t).verifier()
-	good := online(t, onlineClaims)
-	buffer := []byte(good)
-	result, err := v.Verify(unsafe.String(&buffer[0], len(buffer)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(buffer, strings.Repeat("A", len(buffer)))
-	if _, err := v.Verify(string(buffer)); err == nil {
-		t.Fatal("what the buffer holds now is accepted")
-	}
-	if again := expect(t, v, good, accepted); !sameToken(again, result) || !strings.Contains(string(result.Claims()), platformURL) {
-		t.Errorf("the result has changed with the caller's buffer: %+v", result)
-	}
-}
-
-// The audience is the caller's text, too.
-func TestTheCacheKeepsNothingOfTheCallersAudience(t *testing.T) {
-	v := installation(t).verifier()
-	token := offline(t, offlineClaims.with("aud", `"`+reports+`"`))
-	buffer := []byte(reports)
-	request := verifier.Request{Audience: unsafe.String(&buffer[0], len(buffer))}
-	if _, err := v.VerifyRequest(token, request); err != nil {
-		t.Fatal(err)
-	}
-	copy(buffer, billing[:len(reports)])
-	for range 2 {
-		if _, err := v.VerifyRequest(token, request); reasonOf(err) != verifier.ReasonAudience {
-			t.Errorf("a token for %s is good for %s: %v", reports, request.Audience, err)
-		}
-	}
-}
-
 // hookedFeed does something in the middle of a judgement: when it looks for revocations.
 type hookedFeed struct {
 	*feed
@@ -274,165 +236,5 @@ func TestWhatChangesWhileATokenIsJudgedCountsForTheCache(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// Who has the same Token must not get into each other's way when they add to its lists.
-func TestWhatIsAddedToAResultsListsIsNotShared(t *testing.T) {
-	v := installation(t).verifier()
-	one, two := expect(t, v, offline(t, offlineClaims), accepted), expect(t, v, offline(t, offlineClaims), accepted)
-	a, b := append(one.Audience, "one"), append(two.Audience, "two")
-	c, d := append(one.Scope.Values(), "one"), append(two.Scope.Values(), "two")
-	if one != two || a[1] != "one" || b[1] != "two" || c[1] != "one" || d[1] != "two" {
-		t.Errorf("%q and %q, %q and %q", a, b, c, d)
-	}
-}
-
-// However a token's scope is written, its size is what it takes.
-func TestScopesOfAnySizeAreWithinTheBudget(t *testing.T) {
-	var values []string
-	for i := range 1000 {
-		values = append(values, fmt.Sprintf("%02x%d", i%256, i/256))
-	}
-	const memory = 4 << 20
-	for name, scope := range map[string]string{"many": strings.Join(values[1:], " "), "one, many times": strings.TrimSpace(strings.Repeat("000 ", 600))} {
-		f := installation(t)
-		f.put("issuer.orders", strings.Replace(ordersRecord, "billing:read billing:write", strings.Join(values, " "), 1))
-		v := f.verifier(func(cfg *verifier.Config) { cfg.TokenCacheMemory = memory })
-		before := heapInUse()
-		for i := range 2000 {
-			if _, err := v.Verify(offline(t, offlineClaims.with("jti", fmt.Sprintf(`"%d"`, i)).with("scope", `"`+scope+`"`))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if grown := heapInUse() - before; grown > memory*5/4 {
-			t.Errorf("%s: the heap has grown by %d bytes, the cache says it takes %d", name, grown, v.Stats().CacheMemory)
-		}
-		runtime.KeepAlive(v)
-	}
-}
-
-// The buffers in which tokens are read are used again, and results must not change with them.
-func TestResultsDoNotChangeWhenOtherTokensAreVerified(t *testing.T) {
-	for name, change := range map[string]func(*verifier.Config){"with the cache": func(*verifier.Config) {}, "without": withoutCache} {
-		t.Run(name, func(t *testing.T) {
-			v := installation(t).verifier(change)
-			tokens := []string{
-				online(t, onlineClaims), offline(t, offlineClaims.with("jti", `"some"`)), external(t, externalClaims),
-				offline(t, offlineClaims.with("aud", `["`+billing+`","`+reports+`"]`).with("scope", `"billing:write x"`)),
-			}
-			var results []*verifier.Token
-			var before []string
-			describe := func(r *verifier.Token) string { return fmt.Sprintf("%+v %s", *r, r.Claims()) }
-			for _, token := range tokens {
-				result := expect(t, v, token, accepted)
-				results, before = append(results, result), append(before, describe(result))
-			}
-			for i := range 500 {
-				filler := strings.Repeat(fmt.Sprint(i%10), 40+i)
-				expect(t, v, offline(t, offlineClaims.with("jti", `"`+filler+`"`)), accepted)
-				expect(t, v, offline(t, offlineClaims.with("jti", `"`+filler+`"`).with("aud", `"`+filler+`"`)), verifier.ReasonAudience)
-			}
-			for i, result := range results {
-				if after := describe(result); after != before[i] {
-					t.Errorf("a result has changed from\n%s to\n%s", before[i], after)
-				}
-			}
-		})
-	}
-}
-
-// However many tokens are verified, by however many at once, the cache stays within its budget; and what it says that it takes is what it takes.
-func TestTheCacheStaysWithinItsBudget(t *testing.T) {
-	const memory = 1 << 20
-	v := installation(t).verifier(func(cfg *verifier.Config) { cfg.TokenCacheMemory = memory })
-	const workers, each = 4, 700
-	sizes := []int{10, 300, 900, 2500}
-	tokens := make([][]string, workers)
-	for n := range tokens {
-		for i := range each {
-			jti := fmt.Sprintf("%d-%d-%s", n, i, strings.Repeat("x", sizes[i%len(sizes)]))
-			tokens[n] = append(tokens[n], offline(t, offlineClaims.with("jti", `"`+jti+`"`)))
-		}
-	}
-	before := heapInUse()
-	var group sync.WaitGroup
-	for _, mine := range tokens {
-		group.Go(func() {
-			for _, token := range mine {
-				if _, err := v.Verify(token); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	group.Wait()
-	stats := v.Stats()
-	if stats.CacheMemory > memory || stats.CacheMemory < memory/2 || stats.CachedTokens < 100 {
-		t.Errorf("%d tokens take %d bytes of %d", stats.CachedTokens, stats.CacheMemory, memory)
-	}
-	if tokens, counted := v.CountCache(); tokens != stats.CachedTokens || counted != stats.CacheMemory {
-		t.Errorf("%d tokens of %d bytes are there, and %d of %d are accounted for", tokens, counted, stats.CachedTokens, stats.CacheMemory)
-	}
-	if grown := heapInUse() - before; grown > memory*5/4 {
-		t.Errorf("the heap has grown by %d bytes, the cache says it takes %d", grown, stats.CacheMemory)
-	}
-	runtime.KeepAlive(v)
-}
-
-func heapInUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// Tokens that are used stay when others come and go; a budget too small for one token holds none.
-func TestTheCacheForgetsWhatIsNotUsed(t *testing.T) {
-	clock := now
-	config := func(cfg *verifier.Config) {
-		cfg.TokenCacheMemory = 256 << 10
-		cfg.Now = func() time.Time { return clock }
-	}
-	f := installation(t)
-	v := f.verifier(config)
-	used := online(t, onlineClaims)
-	expect(t, v, used, accepted)
-	for i := range 500 {
-		if i%50 == 0 {
-			clock = clock.Add(time.Second)
-			before := v.Stats().CacheHits
-			if _, err := v.Verify(used); err != nil {
-				t.Fatal(err)
-			}
-			if v.Stats().CacheHits == before {
-				t.Fatalf("a token in use was forgotten after %d others", i)
-			}
-		}
-		if _, err := v.Verify(offline(t, offlineClaims.with("jti", fmt.Sprintf(`"%d"`, i)))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := v.Stats().CachedTokens; n < 50 || n > 300 {
-		t.Errorf("%d tokens are cached", n)
-	}
-	tiny := f.verifier(func(cfg *verifier.Config) { cfg.TokenCacheMemory = 100 })
-	expect(t, tiny, used, accepted)
-	if stats := tiny.Stats(); stats.CachedTokens != 0 || stats.CacheMemory > 100 || stats.CacheHits != 0 {
-		t.Errorf("a cache of 100 bytes: %+v", stats)
-	}
-}
-
-func TestRefusedTokensAreNotCached(t *testing.T) {
-	v := installation(t).verifier()
-	for _, token := range []string{"garbage", mint(t, strangerKey, "at+jwt", offlineClaims), offline(t, offlineClaims.with("exp", "1789999000")), doubts(t).unknownKey} {
-		if _, err := v.Verify(token); err == nil {
-			t.Fatal("accepted")
-		}
-	}
-	if stats := v.Stats(); stats.CachedTokens != 0 || stats.CacheMemory != 0 {
-		t.Errorf("%+v", stats)
 	}
 }
