@@ -24,6 +24,7 @@ const (
 type verifyRun struct {
 	took        time.Duration
 	rates       [kinds][]float64 // tokens a second of all workers, one for each turn
+	costs       [kinds][]float64 // nanoseconds for a token at a worker, one for each few tokens
 	each        [kinds]timings
 	allocations [kinds]float64
 }
@@ -31,11 +32,12 @@ type verifyRun struct {
 const (
 	turnTokens = 100 // for each processor
 	warmPasses = 100 // over the tokens of a turn: one takes no longer than it takes to start the workers
+	fewTokens  = 20  // in so short a time it may well be that nothing else happens on a busy machine; of warm ones as many passes
 	leastTurns = 4   // of which half are for rates
 )
 
 // measure takes turns for so long, and at least a few. A turn mints tokens, which is not counted, and then has them verified in each way, by
-// so many workers at a time. Turns alternate: in one the clock is read at both ends, in the next for every token. The first turn is for
+// so many workers at a time. Turns alternate: in one the clock is read now and then, in the next for every token. The first turn is for
 // warming up. A turn that the end comes upon counts for nothing.
 func (c *crowd) measure(ctx context.Context, workers int, duration time.Duration, took func(time.Duration)) (*verifyRun, error) {
 	r := new(verifyRun)
@@ -105,34 +107,38 @@ func (c *crowd) once(kind verified, t *benchToken) error {
 // nothing of all: on few processors they come one after another.
 func (c *crowd) rateTurn(ctx context.Context, r *verifyRun, tokens [][]benchToken) error {
 	var rates [kinds]float64
+	var costs [kinds][]float64
 	for kind := range kinds {
 		passes := 1
 		if kind == warmVerify {
 			passes = warmPasses
 		}
-		began, ended, verified := make([]time.Time, len(tokens)), make([]time.Time, len(tokens)), make([]int, len(tokens))
+		n := passes * len(tokens[0]) // all workers have as many
+		began, ended, cost := make([]time.Time, len(tokens)), make([]time.Time, len(tokens)), make([][]float64, len(tokens))
 		err := c.allWorkers(ctx, tokens, kind, func(w int, tokens []benchToken) error {
 			began[w] = time.Now()
-			for range passes {
-				for i := range tokens {
-					if err := c.once(kind, &tokens[i]); err != nil {
-						return err
-					}
+			last, few := began[w], fewTokens*passes
+			for i := range n {
+				if err := c.once(kind, &tokens[i%len(tokens)]); err != nil {
+					return err
+				}
+				if (i+1)%few == 0 {
+					now := time.Now()
+					cost[w] = append(cost[w], float64(now.Sub(last))/float64(few))
+					last = now
 				}
 			}
-			ended[w], verified[w] = time.Now(), passes*len(tokens)
+			ended[w] = time.Now()
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		for _, n := range verified {
-			rates[kind] += float64(n)
-		}
-		rates[kind] /= slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
+		took := slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare))
+		rates[kind], costs[kind] = float64(n*len(tokens))/took.Seconds(), slices.Concat(cost...)
 	}
-	for kind, rate := range rates {
-		r.rates[kind] = append(r.rates[kind], rate)
+	for kind := range kinds {
+		r.rates[kind], r.costs[kind] = append(r.rates[kind], rates[kind]), append(r.costs[kind], costs[kind]...)
 	}
 	return nil
 }
@@ -217,16 +223,13 @@ func (c *crowd) countAllocations(ctx context.Context, r *verifyRun) error {
 	return nil
 }
 
-// figures compares what was measured in the same turn: what else the machine does then hits all ways alike.
+// figures compares the tenth percentiles of the costs: of things that take turns on a machine that does other things as well, the
+// times that nothing has disturbed are comparable.
 func (r *verifyRun) figures(kind verified) verifyFigures {
 	s := r.each[kind].summary()
 	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
-	xRaw := make([]float64, len(r.rates[kind]))
-	for turn, rate := range r.rates[kind] {
-		xRaw[turn] = r.rates[rawVerify][turn] / rate
-	}
 	return verifyFigures{
-		PerSecond: quantile(r.rates[kind], 0.5), XRaw: quantile(xRaw, 0.5),
+		PerSecond: quantile(r.rates[kind], 0.5), XRaw: quantile(r.costs[kind], 0.1) / quantile(r.costs[rawVerify], 0.1),
 		P50: us(s.p50), P99: us(s.p99), Max: us(s.max), Timed: len(r.each[kind]), Allocations: r.allocations[kind],
 	}
 }

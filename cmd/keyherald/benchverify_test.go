@@ -50,7 +50,7 @@ func TestColdTokensNeverComeTwiceAndWarmOnesHave(t *testing.T) {
 		t.Errorf("so many tokens came so often: %v, want %v", times, want)
 	}
 	for kind := range kinds {
-		if got := len(r.each[kind]); got != halfTurns*inTurn || len(r.rates[kind]) != halfTurns {
+		if got := len(r.each[kind]); got != halfTurns*inTurn || len(r.rates[kind]) != halfTurns || len(r.costs[kind]) != halfTurns*workers*(inTurn/workers/fewTokens) {
 			t.Errorf("kind %d: %d tokens timed in as many turns as there were %d for rates", kind, got, len(r.rates[kind]))
 		}
 		f := r.figures(kind)
