@@ -95,8 +95,8 @@ func (v *Verifier) follow(feed Feed) {
 }
 
 // Connect connects to NATS and returns when the key set is complete. Until ctx ends it keeps trying, also while no
-// server can be reached, unless there is a snapshot to start from. The verifier then keeps its set up to date until it is closed,
-// whatever becomes of ctx.
+// server can be reached, unless there is a snapshot to start from. A credential that the server refuses ends it, also with a snapshot. The
+// verifier then keeps its set up to date until it is closed, whatever becomes of ctx.
 func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 	v, err := newVerifier(cfg, nil)
 	if err == nil && cfg.NATS == "" {

@@ -8,12 +8,20 @@
 //     all, and the log says so once. The next good one takes its place;
 //   - what takes trust away is on the disk soon: a revoked key or token, but also a key that is removed, retired, replaced or put off, and
 //     an issuer that is changed or disabled; see below for how soon. What was seen revoked by a record of its own stays in force after
-//     a start although the bucket may have lost it meanwhile, whether NATS can be reached then or not;
+//     a start although the bucket may have lost it meanwhile, whether NATS can be reached then or not. That one of the buckets cannot
+//     be read keeps nothing of the other from the disk, where the set gets no newer by it;
 //   - a set from the file counts as old as the clock on the wall says that it is, and never as up to date: what is not in it may exist. One
 //     that was confirmed in the future, because a clock was set back, counts as never confirmed;
 //   - once NATS is there the buckets are read from the beginning, into a fresh set that takes the place of the file's at one moment;
 //   - of a file that was made for other issuers than are followed now, only the revocations are used;
 //   - reading the set takes no lock and waits for nothing.
+//
+// # A start that is refused
+//
+// The file stands in for a server that is not there, and not for one that says no. When NATS refuses the credential within the two seconds in
+// which a start waits for it, [Follow] returns that error, although there is a file: it was made with a credential that may have been
+// withdrawn, and a service that went on from there would only get older, until it refuses everything, long after the mistake was made. A
+// refusal that comes later is logged, and the connection tried again.
 //
 // # How soon
 //
@@ -35,6 +43,12 @@
 // is there, and is limited by the age that the file says it has. So it must belong to the user that reads it, with no right to
 // write for others, in a directory where nobody else can write. Its loss costs the start without NATS, and the memory of
 // revocations that the bucket has lost.
+//
+// The file does not say which installation it is of. Do not copy it from one to another, and give each its own path: a verifier would start
+// from the keys of the other, until NATS is there.
+//
+// In Kubernetes, whatever is in a volume becomes writable for its group whenever a pod with an fsGroup mounts it, and such a file is refused.
+// Leave fsGroup out and give the directory to the user of the container, or set fsGroupChangePolicy to OnRootMismatch.
 //
 // # Files
 //

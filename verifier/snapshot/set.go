@@ -44,6 +44,7 @@ const (
 type Set struct {
 	cfg    Config
 	begin  *events.Snapshot           // what readers see while there is no connection
+	stored time.Time                  // when begin was confirmed, as the file says; zero: it is not good to start from
 	live   atomic.Pointer[bus.KeySet] // nil: there was no connection yet
 	keeper keeper
 	cancel context.CancelFunc
@@ -128,6 +129,7 @@ func (s *Set) load() bool {
 		return false
 	}
 	s.keeper.wrote(versionOf(snapshot), digest, snapshot.Confirmed)
+	s.stored = snapshot.Confirmed
 	snapshot.Confirmed = s.age(snapshot.Confirmed)
 	s.begin = snapshot
 	return true
@@ -169,7 +171,10 @@ func (s *Set) run(ctx context.Context, conn *bus.Conn) {
 	select {
 	case <-s.ready:
 		s.keeper.now(set.Snapshot())
-	default: // there is nothing newer that was ever complete
+	default:
+		if early := s.early(set); early != nil {
+			s.keeper.now(early)
+		}
 	}
 }
 
@@ -215,11 +220,25 @@ func (s *Set) keep(ctx context.Context, set *bus.KeySet) {
 		case <-tick.C:
 			if waiting == nil {
 				s.keeper.look(set.Snapshot())
+			} else if early := s.early(set); early != nil {
+				s.keeper.look(early)
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// early is what there is to keep while one of the buckets cannot be read, or not yet: what came from the other one. All of it is no more
+// complete than the file that it began with was. Nil: there is nothing new, or the file was not good to start from.
+func (s *Set) early(set *bus.KeySet) *events.Snapshot {
+	now := set.Snapshot()
+	now.Confirmed = s.stored
+	tokens, had := now.Revocations, s.begin.Revocations
+	if now.Keys == s.begin.Keys && tokens.Revision() <= had.Revision() && tokens.Len() <= had.Len() {
+		return nil
+	}
+	return now
 }
 
 // Keys returns the key set of now. A later call may return another one: hold on to it only for one decision.

@@ -130,6 +130,75 @@ func TestWhatIsRevokedIsOnTheDiskBeforeAnythingIsClosed(t *testing.T) {
 	eventstest.Eventually(t, "the revoked token is on the disk", func() bool { return p.onDisk().Revocations.Len() == 1 })
 }
 
+// A bucket that cannot be read does not keep what is seen revoked in the other one from the disk. All of it is as old as it was.
+func TestWhatIsRevokedIsKeptWhileTheOtherBucketCannotBeRead(t *testing.T) {
+	id := events.TokenByID("i", "j")
+	for _, c := range []struct {
+		refused, read bus.Bucket
+		name          string
+		revoked       func(*events.Snapshot) bool
+	}{
+		{bus.Keys, bus.Revocations, id.String(), func(s *events.Snapshot) bool { return s.Revocations.Revoked(id) }},
+		{bus.Revocations, bus.Keys, "revoked.orders.k1", func(s *events.Snapshot) bool { return s.Keys.Revoked() == 1 }},
+	} {
+		for _, closed := range []bool{false, true} {
+			p := newPlace(t)
+			p.follow().Close()
+			before := p.onDisk().Confirmed
+			p.drop(c.refused)
+			cfg := p.config()
+			cfg.MinAge = time.Minute // as what is read from the file counts, but must not be written
+			s, err := snapshot.Follow(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.Close)
+			p.Write(c.read, c.name, "")
+			eventstest.Eventually(t, "it is seen", func() bool {
+				return c.revoked(&events.Snapshot{Keys: s.Keys(), Revocations: s.Revocations()})
+			})
+			if closed {
+				s.Close()
+				if !c.revoked(p.onDisk()) {
+					t.Errorf("without %s: what was seen revoked is not kept when the set is closed", c.refused)
+				}
+			} else {
+				eventstest.Eventually(t, "it is on the disk", func() bool { return c.revoked(p.onDisk()) })
+			}
+			disk := p.onDisk()
+			if !disk.Confirmed.Equal(before) {
+				t.Errorf("without %s: the disk says that the set was confirmed at %s, and it was at %s", c.refused, disk.Confirmed, before)
+			}
+			if disk.Keys.Key("orders", "k1") == nil || disk.Keys.Issuer("orders") == nil {
+				t.Errorf("without %s: the keys that it began with are lost", c.refused)
+			}
+			s.Close()
+		}
+	}
+}
+
+// drop removes a bucket, as an admin may by mistake: it cannot be read then.
+func (p *place) drop(b bus.Bucket) {
+	p.t.Helper()
+	if err := p.Admin().DeleteStream(p.t.Context(), b.Stream()); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// A file stands in for a server that is not there, and not for one that says no.
+func TestACredentialThatIsRefusedEndsTheStartAlthoughThereIsAFile(t *testing.T) {
+	p := newPlace(t)
+	p.follow().Close()
+	cfg := p.config()
+	cfg.Bus.SeedFile = newPlace(t).KeyFile(bus.Verifier) // of another server
+	if s, err := snapshot.Follow(t.Context(), cfg); !errors.Is(err, bus.ErrPermission) || s != nil {
+		t.Errorf("error %v, want %v", err, bus.ErrPermission)
+	}
+	if p.onDisk().Keys.Key("orders", "k1") == nil {
+		t.Error("the file is lost")
+	}
+}
+
 func TestWhatIsTheMatterWithAFileIsLoggedOnce(t *testing.T) {
 	for what, spoil := range map[string]func(path string) error{
 		"damaged": func(path string) error { return os.Truncate(path, 50) },
