@@ -56,11 +56,12 @@ func (c *gateCmd) listen() (net.Listener, error) {
 // maxSocketPath is the length of a socket's path, in bytes: what sun_path holds on Linux, without the zero at its end.
 const maxSocketPath = 107
 
-// listenPrivately listens on a socket to which only its owner may write, whatever the umask is: bind gives the file the permissions that the
-// socket has by then. That is so on Linux; elsewhere they are those of the umask until the caller has changed them.
+// listenPrivately listens on a socket that is nobody's but its owner's until the caller has changed that: see ownersOnly.
 func listenPrivately(path string) (net.Listener, error) {
 	listening := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
-		return socket.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+		var err error
+		failed := socket.Control(func(fd uintptr) { err = ownersOnly(fd) })
+		return errors.Join(failed, err)
 	}}
 	return listening.Listen(context.Background(), "unix", path)
 }
