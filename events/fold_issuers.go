@@ -90,6 +90,9 @@ func (s *Set) issuerSlot(name Name) *issuerSlot {
 	if slot == nil {
 		slot = &issuerSlot{name: Name(strings.Clone(string(name)))} // not the whole name of the record
 		s.issuers.put(slot.name, slot)
+		if s.walking {
+			s.newIssuers = append(s.newIssuers, slot)
+		}
 	}
 	return slot
 }

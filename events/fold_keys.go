@@ -117,11 +117,15 @@ func (s *Set) storeKey(ref keyRef, slot *keySlot, next *KeyEntry) *keySlot {
 	issuer.keys = slot
 	issuer.count++
 	s.keys.put(ref, slot)
+	if s.walking {
+		s.newKeys = append(s.newKeys, slot)
+	}
 	return slot
 }
 
 func (s *Set) dropKey(ref keyRef, slot *keySlot) {
 	s.keys.delete(ref)
+	slot.entry.Store(nil)
 	issuer := s.issuers.get(ref.issuer)
 	if slot.prev != nil {
 		slot.prev.next = slot.next

@@ -29,6 +29,11 @@ type Set struct {
 	mu       sync.RWMutex // for Apply and the listings; no lookup takes it
 	revoked  map[keyRef]*keySlot
 	rejected map[string]Rejected
+
+	holds      sync.Mutex // one hold at a time
+	walking    bool       // a hold looks up the places: new ones are noted for it
+	newIssuers []*issuerSlot
+	newKeys    []*keySlot
 }
 
 // IssuerEntry is an issuer in a set. It does not change.
@@ -68,7 +73,7 @@ type keyRef struct {
 	kid    KeyID
 }
 
-// keySlot is the place of one key. Its entry is replaced whole; the other fields are the writer's, under mu.
+// keySlot is the place of one key. Its entry is replaced whole, at last by nil when the key is gone; the other fields are the writer's, under mu.
 type keySlot struct {
 	entry      atomic.Pointer[KeyEntry]
 	malformed  uint8 // messages since the record, all malformed

@@ -148,7 +148,7 @@ func (h *holding) records() []snapshotRecord {
 		}
 	}
 	slices.SortFunc(records, func(a, b snapshotRecord) int { return a.name.compare(b.name) })
-	return records
+	return slices.CompactFunc(records, func(a, b snapshotRecord) bool { return a.name == b.name })
 }
 
 // unreadable says why the record would not be read as it would be written. Only members of newer versions can be the cause: they are

@@ -233,6 +233,25 @@ func TestSnapshotIsReadableWhateverIsInARecord(t *testing.T) {
 	}
 }
 
+// What comes and goes while the places are looked up is in the snapshot as it is at the end.
+func TestSnapshotHasWhatComesWhileItsPlacesAreLookedUp(t *testing.T) {
+	for i := range 50 {
+		h := newHistory(uint64(i) + 1)
+		live := NewSet(nil)
+		for range 200 {
+			live.Apply(h.step())
+		}
+		issuers, keys := live.places()
+		for range 50 {
+			live.Apply(h.step())
+		}
+		amid, after := live.holdPlaces(issuers, keys), live.hold()
+		if got, want := amid.records(), after.records(); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %d records, want %d, or others", i+1, len(got), len(want))
+		}
+	}
+}
+
 // The feed must not wait while names are made and texts are written: what is done under the lock does not depend on the number of keys,
 // but for copying pointers.
 func TestSnapshotLetsTheFeedWaitForPointersOnly(t *testing.T) {
