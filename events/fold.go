@@ -28,6 +28,7 @@ func (s *Set) Apply(e Entry) {
 	case name.Kind == KindRevoked:
 		s.applyRevoked(keyRef{name.Issuer, name.KeyID}, e)
 	}
+	s.latest.Store(e.Revision)
 	s.revision.Store(e.Revision)
 }
 

@@ -18,6 +18,7 @@ import (
 // same however large the set is.
 type Set struct {
 	revision atomic.Uint64
+	latest   atomic.Uint64 // of the last message that was not left out
 	platform atomic.Pointer[platformView]
 	issuers  *table[Name, issuerSlot]
 	keys     *table[keyRef, keySlot]
@@ -195,6 +196,9 @@ func (s *Set) Revoked() int {
 	defer s.mu.RUnlock()
 	return len(s.revoked)
 }
+
+// Latest is the revision of the last message that was applied and not left out ([Set.LeaveOut]).
+func (s *Set) Latest() uint64 { return s.latest.Load() }
 
 // Losses is how many messages since the set was made have taken trust away, or may have: a key that is revoked, removed, retired, replaced or
 // put off, an issuer that is changed or disabled. The number only rises, and costs a load.

@@ -109,3 +109,13 @@ func (v view) difference(other view) string {
 	}
 	return out.String()
 }
+
+// A set that leaves a message out is complete up to it, and has nothing of it.
+func TestWhatIsLeftOutIsNotInTheSet(t *testing.T) {
+	s := NewSet(func(c Change) { t.Errorf("it tells of %+v", c) })
+	s.LeaveOut(Entry{Name: "issuer.stock", Value: []byte(clientJSON), Revision: 7, Time: start})
+	s.LeaveOut(Entry{Name: "key.stock.k1", Value: []byte("malformed"), Revision: 5, Time: start}) // comes late
+	if issuers, keys := s.Len(); issuers != 0 || keys != 0 || len(s.Rejected()) != 0 || s.Revision() != 7 || s.Latest() != 0 {
+		t.Errorf("%d issuers, %d keys, rejected %v, revision %d, latest %d", issuers, keys, s.Rejected(), s.Revision(), s.Latest())
+	}
+}

@@ -48,7 +48,7 @@ type version struct {
 }
 
 func versionOf(s *events.Snapshot) version {
-	return version{s.Keys, s.Keys.Losses(), [2]uint64{s.Keys.Revision(), s.Revocations.Revision()}, s.Revocations.Len()}
+	return version{s.Keys, s.Keys.Losses(), [2]uint64{s.Keys.Latest(), s.Revocations.Revision()}, s.Revocations.Len()}
 }
 
 // wrote notes what is on the disk.
