@@ -39,7 +39,7 @@ func TestClientCredentialsOfXOAuth2GetsTokens(t *testing.T) {
 			t.Errorf("%s: client %s, scope %s", name, accepted.Client, accepted.Scope)
 		}
 
-		cfg.ClientSecret = apiKey[:len(apiKey)-1] + "x"
+		cfg.ClientSecret = apiKey[:len(apiKey)-1] + string(apiKey[len(apiKey)-1]^1)
 		var refused *oauth2.RetrieveError
 		if _, err := cfg.Token(t.Context()); !errors.As(err, &refused) || refused.ErrorCode != "invalid_client" ||
 			refused.Response.StatusCode != http.StatusUnauthorized {
