@@ -32,12 +32,12 @@ type cache struct {
 }
 
 const (
-	// ways is how many tokens a bucket has.
-	ways = 8
+	// ways is how many tokens a bucket has: as many as fit into one cache line.
+	ways = 5
 	// bytesPerSlot is far less than a token takes: the budget ends before the slots do, and few buckets are ever full.
-	bytesPerSlot = 512
+	bytesPerSlot = 400
 	// evictFrom is of how many buckets the least recently used token is evicted: that of all would take too long to find.
-	evictFrom = 4
+	evictFrom = 6
 	// evictTries is how many are evicted at most to make room for one token.
 	evictTries = 32
 )
@@ -45,8 +45,9 @@ const (
 // bucket has tokens and, so that few others are touched to find one, a part of the hash of each. The two may disagree for a moment, or for as
 // long as both stay: then the token is not found.
 type bucket struct {
-	tags  [ways]atomic.Uint32
 	slots [ways]atomic.Pointer[accepted]
+	tags  [ways]atomic.Uint32
+	_     [4]byte
 }
 
 // newCache returns a cache that takes so many bytes, or nil if that is nothing to speak of.
@@ -75,13 +76,13 @@ func (c *cache) find(token string, hash uint64) *accepted {
 	if buckets == nil {
 		return nil
 	}
-	b := &(*buckets)[hash%uint64(len(*buckets))]
+	b := &(*buckets)[hash&uint64(len(*buckets)-1)]
 	tag := tagOf(hash)
 	for i := range b.tags {
 		if b.tags[i].Load() != tag {
 			continue
 		}
-		if a := b.slots[i].Load(); a != nil && a.hash == hash && a.token.text == token {
+		if a := b.slots[i].Load(); a != nil && a.hash == hash && a.text == token {
 			return a
 		}
 	}
@@ -99,7 +100,7 @@ func (c *cache) add(hash uint64, a *accepted, now time.Time) {
 	if !c.reserve(buckets, a.size) {
 		return
 	}
-	b := &buckets[hash%uint64(len(buckets))]
+	b := &buckets[hash&uint64(len(buckets)-1)]
 	at := b.place(a)
 	old := b.slots[at].Swap(a)
 	b.tags[at].Store(tagOf(hash))
@@ -110,7 +111,7 @@ func (c *cache) add(hash uint64, a *accepted, now time.Time) {
 // drop forgets a, if it is there still.
 func (c *cache) drop(a *accepted) {
 	buckets := c.table()
-	b := &buckets[a.hash%uint64(len(buckets))]
+	b := &buckets[a.hash&uint64(len(buckets)-1)]
 	for i := range b.slots {
 		if b.slots[i].Load() == a && b.slots[i].CompareAndSwap(a, nil) {
 			c.forget(a)
@@ -136,7 +137,7 @@ func (b *bucket) place(a *accepted) int {
 	least, at := int64(1<<63-1), 0
 	for i := range b.slots {
 		other := b.slots[i].Load()
-		if other != nil && other.hash == a.hash && other.token.text == a.token.text {
+		if other != nil && other.hash == a.hash && other.text == a.text {
 			return i
 		}
 		used := int64(-1)
@@ -169,7 +170,7 @@ func (c *cache) evict(buckets []bucket) {
 	var from *atomic.Pointer[accepted]
 	first := c.hand.Add(evictFrom)
 	for n := range uint64(evictFrom) {
-		b := &buckets[(first+n)%uint64(len(buckets))]
+		b := &buckets[(first+n)&uint64(len(buckets)-1)]
 		for i := range b.slots {
 			if a := b.slots[i].Load(); a != nil && (least == nil || a.used.Load() < least.used.Load()) {
 				least, from = a, &b.slots[i]
@@ -203,36 +204,37 @@ func (v *Verifier) recall(token string, hash uint64, set *events.Set, now time.T
 	if !a.holds(v, now, r) {
 		return nil, nil
 	}
-	t := &a.token
-	if t.Confirmation != nil {
-		if err := r.confirm(*t.Confirmation); err != nil {
+	if a.bound {
+		if err := r.confirm(a.confirmation); err != nil {
 			return nil, err
 		}
 	}
 	if at := now.Unix(); a.used.Load() != at { // else every core would write to it all the time
 		a.used.Store(at)
 	}
-	return t, nil
+	return &a.token, nil
 }
 
 // isOf reports whether set has the very records by which a was accepted: then nothing that they say has to be looked at again. If it has
 // not, a will not be recalled any more.
 func (a *accepted) isOf(set *events.Set) bool {
 	// With the same platform, the iss of the platform and of a client lead where they have led: to whoever has the name now.
-	if set.Platform() != a.platform || set.Issuer(a.client.Name) != a.client || set.Key(a.issuer.Name, a.token.KeyID) != a.key {
+	if set.Platform() != a.platform || set.Issuer(a.client.Name) != a.client || set.Key(a.key.Issuer, a.key.KeyID) != a.key {
 		return false
 	}
-	return a.token.IssuerType != events.TypeExternal || set.IssuerOf(a.token.Issuer) == a.issuer
+	return a.client.Record.Type != events.TypeExternal || set.IssuerOf(a.token.Issuer) == a.issuer
 }
 
 // holds reports whether what else a was accepted for is so now, but for its confirmation.
 func (a *accepted) holds(v *Verifier, now time.Time, r *Request) bool {
-	t := &a.token
 	if at := now.Unix(); at < a.from || at >= a.until || !a.key.State(now).Usable() {
 		return false
 	}
 	if revocations := v.feed.Revocations(); revocations.Len() > 0 && revocations.Revoked(a.id) {
 		return false
 	}
-	return slices.Contains(t.Audience, r.Audience) || v.isForAccount(t.Audience, a.platform)
+	if r.Audience == v.cfg.Audience {
+		return a.forUs || v.isForAccount(a.token.Audience, a.platform)
+	}
+	return slices.Contains(a.token.Audience, r.Audience) || v.isForAccount(a.token.Audience, a.platform)
 }

@@ -41,33 +41,37 @@ func (t *Token) Claims() json.RawMessage {
 	return claims
 }
 
-// accepted is a Token with what it was accepted for. All of it is one allocation.
+// accepted is a Token with what it was accepted for. All of it is one allocation. What a repeat needs comes first, so that it is in as few cache
+// lines as can be.
 type accepted struct {
-	token Token
+	hash uint64 // of the text
+	text string // the whole token
 
 	// As the set had them. They are replaced whole whenever something about them changes.
 	platform *events.IssuerEntry
-	issuer   *events.IssuerEntry
 	client   *events.IssuerEntry
 	key      *events.KeyEntry
+	issuer   *events.IssuerEntry
 
-	id          events.TokenID // under which it is revoked
-	from, until int64          // Unix seconds, leeway included: not accepted before the one, nor from the other on
+	from, until int64        // Unix seconds, leeway included: not accepted before the one, nor from the other on
+	used        atomic.Int64 // last, Unix seconds
+	forUs       bool         // its aud has the verifier's own audience
+	bound       bool         // to confirmation
 
-	hash uint64       // of the text
-	size int64        // of all of it, bytes
-	used atomic.Int64 // last, Unix seconds
+	id   events.TokenID // under which it is revoked
+	size int64          // of all of it, bytes
 
+	token        Token
 	confirmation Confirmation // room for what Token points to, as most tokens need it
 	audience     [2]string
 	scopes       [4]string
-	text         []byte // room for the strings of the token
+	room         []byte // for the strings of the token
 }
 
 // roomy is an accepted together with so much room for its strings.
-type roomy[Room any] struct {
+type roomy[Bytes any] struct {
 	accepted
-	room Room
+	bytes Bytes
 }
 
 // newAccepted returns an accepted with room for strings of that many bytes.
@@ -75,20 +79,20 @@ func newAccepted(room int) *accepted {
 	switch {
 	case room <= 512:
 		a := new(roomy[[512]byte])
-		return a.with(a.room[:0], unsafe.Sizeof(*a))
+		return a.with(a.bytes[:0], unsafe.Sizeof(*a))
 	case room <= 768:
 		a := new(roomy[[768]byte])
-		return a.with(a.room[:0], unsafe.Sizeof(*a))
+		return a.with(a.bytes[:0], unsafe.Sizeof(*a))
 	case room <= 1536:
 		a := new(roomy[[1536]byte])
-		return a.with(a.room[:0], unsafe.Sizeof(*a))
+		return a.with(a.bytes[:0], unsafe.Sizeof(*a))
 	}
 	a := new(accepted)
 	return a.with(make([]byte, 0, room), unsafe.Sizeof(*a)+uintptr(room))
 }
 
-func (a *accepted) with(text []byte, size uintptr) *accepted {
-	a.text, a.size = text, int64(size)
+func (a *accepted) with(room []byte, size uintptr) *accepted {
+	a.room, a.size = room, int64(size)
 	return a
 }
 
@@ -97,9 +101,9 @@ func (a *accepted) keep(s string) string {
 	if s == "" {
 		return ""
 	}
-	from := len(a.text)
-	a.text = append(a.text, s...)
-	return unsafe.String(&a.text[from], len(s)) // what is in text is not written again: the string does not change
+	from := len(a.room)
+	a.room = append(a.room, s...)
+	return unsafe.String(&a.room[from], len(s)) // what is in room is not written again: the string does not change
 }
 
 // keepAs is keep, without a copy if what is known says the same.
@@ -118,12 +122,13 @@ func (j *judgement) result(token string) (*accepted, error) {
 		room += len(aud)
 	}
 	a := newAccepted(room)
+	a.text = a.keep(token)
 	a.platform, a.issuer, a.client, a.key = j.platform, j.issuer, j.client, j.key
 	record := j.issuer.Record
 	a.token = Token{
 		Issuer: a.keepAs(record.Iss, c.Issuer), IssuerName: j.issuer.Name, IssuerType: record.Type,
 		Subject: a.keepAs(string(j.client.Name), c.Subject), ID: a.keep(c.ID), KeyID: j.key.KeyID,
-		Expires: time.Unix(c.Expiry, 0), text: a.keep(token),
+		Expires: time.Unix(c.Expiry, 0), text: a.text,
 	}
 	t := &a.token
 	t.Audience = a.audience[:0]
@@ -138,7 +143,7 @@ func (j *judgement) result(token string) (*accepted, error) {
 		t.Client = j.client.Name
 	}
 	if c.Confirmation != nil {
-		a.confirmation = j.bound
+		a.confirmation, a.bound = j.bound, true
 		t.Confirmation = &a.confirmation
 	}
 	if j.v.cache != nil {
@@ -162,6 +167,7 @@ func (j *judgement) prepareRecall(a *accepted) {
 	if !c.HasIssuedAt {
 		return
 	}
+	a.forUs = slices.Contains(c.Audience, j.v.cfg.Audience)
 	a.from, a.until = max(c.IssuedAt, c.NotBefore)-j.v.cfg.leeway(), c.Expiry+j.v.cfg.leeway()
 	a.id = TokenID(j.token)
 }

@@ -56,7 +56,7 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 	if t, err := v.recall(token, hash, set, now, &r); err != nil {
 		return nil, v.counts.refused(err)
 	} else if t != nil {
-		v.counts.recalled(hash)
+		v.counts.recalled()
 		return t, nil
 	}
 	j := v.judgements.take()
@@ -66,7 +66,7 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 	if err != nil {
 		return nil, v.counts.refused(err)
 	}
-	v.counts.accepted(hash)
+	v.counts.accepted()
 	v.cache.add(hash, a, now)
 	return &a.token, nil
 }
