@@ -133,6 +133,9 @@ func TestParallelDoesEverythingOnceUntilItFails(t *testing.T) {
 				if i == 10 && test.stop {
 					stop()
 				}
+				if i > 10 && test.want != nil { // else the others could be through before anybody hears of it
+					<-ctx.Done()
+				}
 				if i == 10 && test.fail {
 					return fmt.Errorf("%d: %w", i, failure)
 				}
