@@ -65,6 +65,9 @@ func (c *cache) hash(token string) uint64 {
 	return maphash.String(c.seed, token)
 }
 
+// bucketOf is the bucket for a hash. There are a power of two of them.
+func bucketOf(buckets []bucket, hash uint64) *bucket { return &buckets[hash&uint64(len(buckets)-1)] }
+
 func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 } // zero is that of an empty slot
 
 // find returns the token with this text, or nil.
@@ -76,7 +79,7 @@ func (c *cache) find(token string, hash uint64) *accepted {
 	if buckets == nil {
 		return nil
 	}
-	b := &(*buckets)[hash&uint64(len(*buckets)-1)]
+	b := bucketOf(*buckets, hash)
 	tag := tagOf(hash)
 	for i := range b.tags {
 		if b.tags[i].Load() != tag {
@@ -100,7 +103,7 @@ func (c *cache) add(hash uint64, a *accepted, now time.Time) {
 	if !c.reserve(buckets, a.size) {
 		return
 	}
-	b := &buckets[hash&uint64(len(buckets)-1)]
+	b := bucketOf(buckets, hash)
 	at := b.place(a)
 	old := b.slots[at].Swap(a)
 	b.tags[at].Store(tagOf(hash))
@@ -110,10 +113,9 @@ func (c *cache) add(hash uint64, a *accepted, now time.Time) {
 
 // drop forgets a, if it is there still.
 func (c *cache) drop(a *accepted) {
-	buckets := c.table()
-	b := &buckets[a.hash&uint64(len(buckets)-1)]
+	b := bucketOf(c.table(), a.hash)
 	for i := range b.slots {
-		if b.slots[i].Load() == a && b.slots[i].CompareAndSwap(a, nil) {
+		if b.slots[i].CompareAndSwap(a, nil) {
 			c.forget(a)
 		}
 	}
@@ -170,7 +172,7 @@ func (c *cache) evict(buckets []bucket) {
 	var from *atomic.Pointer[accepted]
 	first := c.hand.Add(evictFrom)
 	for n := range uint64(evictFrom) {
-		b := &buckets[(first+n)&uint64(len(buckets)-1)]
+		b := bucketOf(buckets, first+n)
 		for i := range b.slots {
 			if a := b.slots[i].Load(); a != nil && (least == nil || a.used.Load() < least.used.Load()) {
 				least, from = a, &b.slots[i]

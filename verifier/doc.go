@@ -46,10 +46,12 @@
 //
 // Most of the cost of a token that has not been seen before is its Ed25519 signature. A key that has verified several of them gets a
 // precomputed table (package keytables), with which it takes about a third of the time; everything else together takes less than a
-// twentieth, and one allocation, the [Token]. A token that was accepted is remembered with what it was accepted for: its repeat
-// costs a hundredth of a signature (a few hundredths, when there are so many that the processor's caches do not have them), and no allocation. It is accepted again only if its exp has not come, the issuer, the client and the key are
-// what they were in the set of now, the key's own time has not ended, and the token is not revoked; else it is judged like a new
-// one. So nothing is accepted any longer because it was remembered.
+// twentieth, and one allocation, the [Token].
+//
+// A token that was accepted is remembered with what it was accepted for: its repeat costs a hundredth of a signature and no allocation, or
+// a few hundredths, when there are so many that the processor's caches do not have them. It is accepted again only if its exp has not come,
+// the issuer, the client and the key are what they were in the set of now, the key's own time has not ended, and the token is not
+// revoked; else it is judged like a new one. So nothing is accepted any longer because it was remembered.
 //
 // [Config.TokenCacheMemory] and [Config.KeyTableMemory] bound what is remembered, or switch it off. [Verifier.Stats] tells what a verifier
 // does and holds; package metrics shows it to Prometheus. Refused tokens leave nothing behind.
