@@ -163,6 +163,7 @@ func TestI9_OneAssertionSentToTwoNodesAtOnceIsAcceptedOnce(t *testing.T) {
 }
 
 func TestI9_WithoutNATSAssertionsAreRefusedFor503AndAPIKeysGoOn(t *testing.T) {
+	t.Parallel()
 	server := eventstest.Server(t)
 	f := newFleet(t, server, "", "")
 	before, during := f.assertion(), f.assertion()
@@ -231,6 +232,7 @@ func TestI9_NoAssertionIsAcceptedTwiceWhileTheServerComesAndGoes(t *testing.T) {
 }
 
 func TestI9_ANetworkThatAnswersNothingIsNotWaitedForLong(t *testing.T) {
+	t.Parallel()
 	server := eventstest.Server(t)
 	proxy := eventstest.NewProxy(t, server.URL())
 	f := newFleet(t, server, "", proxy.URL())

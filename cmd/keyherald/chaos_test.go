@@ -67,6 +67,7 @@ var behindProxy = []string{"--trusted-proxy", "127.0.0.1"}
 // NATS server. They are killed with kill -9 and started again, one after the other, while 200 clients ask for tokens, and five
 // verifiers judge each token at once, and all of them again in the end. Each assertion is sent to two nodes at the same time.
 func TestChaos_NoIssuedTokenIsRefusedAndNoAssertionAcceptedTwiceWhileNodesAreKilled(t *testing.T) {
+	t.Parallel()
 	c := &chaos{t: t, f: withBuckets(t), client: &http.Client{
 		Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}

@@ -295,6 +295,7 @@ func TestV19_AGateBelievesItsProxyAboutCertificates(t *testing.T) {
 
 // TestP5_NobodyCanHoldAGate: what is too large is refused, what is too slow is cut off, and a flood of garbage costs neither memory nor disk.
 func TestP5_NobodyCanHoldAGate(t *testing.T) {
+	t.Parallel()
 	p, addr := launchGate(t, "--data", t.TempDir(), "--policy", "write=scope:w")
 	talk := func(text string) (status string, closed bool) {
 		conn, err := net.Dial("tcp", addr)

@@ -95,6 +95,7 @@ func (w *writer) run(ctx context.Context, conn *bus.Conn, id int) {
 // acknowledged must be there in the end, for a node that starts then and for a verifier that was connected all the
 // time, and nobody repairs anything in between.
 func TestP2_KillingTheServerLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	httpAddr := freeAddress(t)
 	natsAddr := freeAddress(t)

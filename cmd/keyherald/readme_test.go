@@ -14,6 +14,7 @@ import (
 // TestTheREADMEDoesWhatItSays pastes every shell block of the README into one shell, as a new user does, with other ports. Each command must
 // succeed, but for those that the README says are refused.
 func TestTheREADMEDoesWhatItSays(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"bash", "curl", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("the README needs %s: %v", tool, err)
