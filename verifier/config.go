@@ -45,6 +45,11 @@ type Config struct {
 	SeedFile string
 	// CredsFile is a file with a user JWT and its seed. Empty: the server asks for no credential.
 	CredsFile string
+	// CAFile is a file with the authorities (PEM) of which one must have signed the server's certificate; it may be replaced. A server without
+	// TLS is refused then. Empty: those of the system, for tls:// URLs.
+	CAFile string
+	// ServerName is the name that must be in the server's certificate. Empty: that of the URL.
+	ServerName string
 	// Snapshot is a file that keeps the last complete key set, so that Connect can start from it when NATS is not there within two
 	// seconds. What it has is as old as it is, by the clock on the wall: MaxStaleness counts, and what is not in it may exist. It belongs
 	// into a directory where only this service can write: see package snapshot for what it is trusted for. Empty: there is none.

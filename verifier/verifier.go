@@ -113,7 +113,10 @@ func Connect(ctx context.Context, cfg Config) (*Verifier, error) {
 
 func (v *Verifier) connect(ctx context.Context) error {
 	cfg := v.cfg
-	to := bus.Config{URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, Name: "keyherald verifier", Wait: true, Logger: cfg.Logger}
+	to := bus.Config{
+		URL: cfg.NATS, SeedFile: cfg.SeedFile, CredsFile: cfg.CredsFile, CAFile: cfg.CAFile, ServerName: cfg.ServerName, Name: "keyherald verifier",
+		Wait: true, Logger: cfg.Logger,
+	}
 	if cfg.Snapshot != "" {
 		set, err := snapshot.Follow(ctx, snapshot.Config{
 			Path: cfg.Snapshot, Issuers: cfg.followed(), Bus: to, Now: cfg.Now, Leeway: cfg.Leeway, MinAge: snapshotAge, Logger: cfg.Logger,

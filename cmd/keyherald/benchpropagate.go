@@ -21,8 +21,9 @@ type benchPropagateCmd struct {
 	NATS      string        `name:"nats" help:"NATS server to measure, such as nats://host:4222. Without it, an own one is started, in a temporary directory." placeholder:"URL" env:"-"`
 	Nkey      string        `help:"File with an operator's nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential" env:"-"`
 	Creds     string        `help:"File with an operator's credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential" env:"-"`
-	Timeout   time.Duration `help:"How long connecting all verifiers, or any one change, may take." default:"30s" placeholder:"DURATION"`
-	JSON      bool          `name:"json" help:"Print JSON."`
+	natsTrust
+	Timeout time.Duration `help:"How long connecting all verifiers, or any one change, may take." default:"30s" placeholder:"DURATION"`
+	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
 // The bounds of what is measured. A verifier takes about 100 KB here, and two consumers on the server.
@@ -93,7 +94,7 @@ func (c *benchPropagateCmd) Run(ctx context.Context, a *app) error {
 // connect makes connections to the server of --nats, all with the one credential. Only the first, the operator's, waits for a server
 // that may be just starting.
 func (c *benchPropagateCmd) connect(a *app) func(context.Context, bus.Role) (*bus.Conn, error) {
-	r := reach{place{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds}, c.Timeout}
+	r := reach{place{NATS: c.NATS, Nkey: c.Nkey, Creds: c.Creds, natsTrust: c.natsTrust}, c.Timeout}
 	return func(ctx context.Context, role bus.Role) (*bus.Conn, error) {
 		if role == bus.Operator {
 			return r.dial(ctx, a, role)

@@ -161,6 +161,6 @@ func (c *gateCmd) verifier(a *app) (verifier.Config, error) {
 	at, err := c.config(a, bus.Verifier)
 	return verifier.Config{
 		Audience: c.Audience, AccountAudience: c.AccountAudience, Externals: c.External, MaxStaleness: c.MaxStaleness, Logger: a.log,
-		NATS: at.URL, SeedFile: at.SeedFile, CredsFile: at.CredsFile, Snapshot: c.Snapshot,
+		NATS: at.URL, SeedFile: at.SeedFile, CredsFile: at.CredsFile, CAFile: at.CAFile, ServerName: at.ServerName, Snapshot: c.Snapshot,
 	}, err
 }

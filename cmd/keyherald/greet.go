@@ -7,23 +7,25 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/keyherald/keyherald/events/bus"
 )
 
 // greet says what runs where, and what to do next.
 func (c *serveCmd) greet(a *app, at addresses, http net.Addr, first bool) {
 	fmt.Fprintf(a.err, "keyherald: token service on %s://%s (issuer %s)\n", c.scheme(), http, c.Issuer)
-	if at.local {
-		fmt.Fprintf(a.err, "keyherald: NATS with the live keys at %s, data in %s\n", at.issuer.URL, c.Data)
+	if at.local != nil {
+		fmt.Fprintf(a.err, "keyherald: NATS with the live keys at %s, data in %s\n", at.url, c.Data)
 	} else {
-		fmt.Fprintf(a.err, "keyherald: on NATS at %s\n", bus.RedactURL(at.issuer.URL))
+		fmt.Fprintf(a.err, "keyherald: on NATS at %s\n", at.url)
 	}
 	if first {
 		fmt.Fprintf(a.err, "keyherald: first start: the admin's access key is in %s\n", c.adminFile())
 	}
-	if !at.local {
+	if at.local == nil {
 		return
+	}
+	server := at.url
+	if c.NATSTLSCA != "" {
+		server += " --tlsca " + shellWord(c.NATSTLSCA)
 	}
 	nkey := func(role string) string { return shellWord(filepath.Join(c.Data, "nats", role+".nk")) }
 	fmt.Fprintf(a.err, `keyherald: next, in another terminal:
@@ -34,7 +36,7 @@ func (c *serveCmd) greet(a *app, at addresses, http net.Addr, first bool) {
 and with the nats CLI, as operator and as verifier:
   nats --server %[4]s --nkey %[5]s kv ls KEYS
   nats --server %[4]s --nkey %[6]s --inbox-prefix %[7]s kv get KEYS issuer.orders
-`, alias(), shellWord(c.Data), shellWord(c.Issuer), at.issuer.URL, nkey("operator"), nkey("verifier"), at.verifierInbox)
+`, alias(), shellWord(c.Data), shellWord(c.Issuer), server, nkey("operator"), nkey("verifier"), at.verifierInbox)
 }
 
 // alias is the line that lets a shell find this program, if it does not already: go run puts it where nobody looks.

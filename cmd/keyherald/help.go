@@ -32,7 +32,9 @@ var examples = map[string]string{
 		keyherald serve --jwks-allow 10.96.0.1/32 --jwks-ca /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
 		keyherald serve --nats nats://nats.example.com:4222 --nkey issuer.nk --signing-key signing.pem --issuer https://auth.example.com
 		keyherald serve --http 0.0.0.0:8443 --issuer https://auth.example.com:8443 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
-		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert`,
+		keyherald serve --issuer https://auth.example.com --trusted-proxy 10.0.0.0/28 --client-cert-header Client-Cert
+		keyherald serve --nats-listen 0.0.0.0:4222 --nats-tls-cert nats.pem --nats-tls-key nats.key --nats-tls-ca ca.pem
+		keyherald serve --nats tls://nats.example.com:4222 --nats-tls-ca ca.pem --nkey issuer.nk --issuer https://auth.example.com`,
 	"gate": `
 		keyherald gate --data d --audience https://orders --scope orders:read
 		keyherald gate --nats nats://nats.example.com:4222 --nkey verifier.nk --audience https://orders --listen unix:/run/keyherald/gate.sock

@@ -18,8 +18,9 @@ type initCmd struct {
 	Replicas   int                 `help:"On how many servers of a cluster each bucket is kept. Default: as many as the buckets that exist have, or 1." placeholder:"N"`
 	Check      bool                `help:"Change nothing: only tell what is missing or not as it must be."`
 	PrintRoles map[bus.Role]string `help:"Print what each role may do, as configuration of a NATS server, for the public nkeys given. Nothing is connected." placeholder:"ROLE=NKEY,…" mapsep:","`
-	JSON       bool                `name:"json" help:"Print JSON."`
-	Timeout    time.Duration       `help:"How long it may take." default:"30s" placeholder:"DURATION"`
+	natsTrust
+	JSON    bool          `name:"json" help:"Print JSON."`
+	Timeout time.Duration `help:"How long it may take." default:"30s" placeholder:"DURATION"`
 }
 
 // initReport is what init --json prints. It is an interface: members are added, not changed.
@@ -44,7 +45,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	conn, err := bus.Connect(ctx, bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, Name: "keyherald init", Logger: a.log})
+	conn, err := bus.Connect(ctx, bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, CAFile: c.NATSTLSCA, Name: "keyherald init", Logger: a.log})
 	if err != nil {
 		return c.hint(err)
 	}

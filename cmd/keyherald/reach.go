@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ type place struct {
 	NATS  string `group:"records" name:"nats" help:"NATS server to use instead, such as nats://host:4222." placeholder:"URL"`
 	Nkey  string `group:"records" help:"File with the nkey seed for --nats." placeholder:"FILE" type:"path" xor:"credential"`
 	Creds string `group:"records" help:"File with the credentials (user JWT and seed) for --nats." placeholder:"FILE" type:"path" xor:"credential"`
+
+	natsTrust `group:"records"`
 }
 
 // reach says how a command gets to the buckets.
@@ -34,7 +37,7 @@ const startPatience = 5 * time.Second
 // config returns how to connect as a role.
 func (r place) config(a *app, role bus.Role) (bus.Config, error) {
 	if r.NATS != "" {
-		return bus.Config{URL: r.NATS, SeedFile: r.Nkey, CredsFile: r.Creds, Logger: a.log}, nil
+		return bus.Config{URL: r.NATS, SeedFile: r.Nkey, CredsFile: r.Creds, CAFile: r.NATSTLSCA, Logger: a.log}, nil
 	}
 	if r.Nkey != "" || r.Creds != "" {
 		return bus.Config{}, usage("--nkey and --creds go with --nats")
@@ -43,7 +46,10 @@ func (r place) config(a *app, role bus.Role) (bus.Config, error) {
 	if err != nil {
 		return bus.Config{}, err
 	}
-	return bus.Config{URL: at.NATS, SeedFile: filepath.Join(r.Data, "nats", string(role)+".nk"), Logger: a.log}, nil
+	return bus.Config{
+		URL: at.NATS, SeedFile: filepath.Join(r.Data, "nats", string(role)+".nk"), CAFile: cmp.Or(r.NATSTLSCA, at.NATSCA), ServerName: at.NATSName,
+		Logger: a.log,
+	}, nil
 }
 
 // explain says what to do when no credential was given and one is needed.
@@ -132,9 +138,11 @@ func (r reach) withRegistry(ctx context.Context, a *app, f func(context.Context,
 
 // address is where a serve can be reached. It is written for other commands on the same machine.
 type address struct {
-	NATS   string `json:"nats"`
-	Issuer string `json:"issuer"`
-	HTTP   string `json:"http"`
+	NATS     string `json:"nats"`
+	NATSCA   string `json:"nats_ca,omitempty"`   // file with the authorities of the server's certificate, if not those of the system
+	NATSName string `json:"nats_name,omitempty"` // the server's name in it, if not that of the URL
+	Issuer   string `json:"issuer"`
+	HTTP     string `json:"http"`
 }
 
 func addressFile(dir string) string { return filepath.Join(dir, "serve.json") }

@@ -16,7 +16,7 @@ import (
 type serveCmd struct {
 	Data       string `help:"Data directory: NATS store, NATS credentials, the first admin's access key. Made at the first start." default:"data" placeholder:"DIR" type:"path"`
 	HTTP       string `name:"http" help:"Address of the token service." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server, for verifiers and the nats CLI." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server, for verifiers and the nats CLI. Other than loopback it needs --nats-tls-cert." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	Issuer     string `help:"URL of the token service, the iss of its tokens. Default: the address of --http after http:// or, with --tls-cert, https://." placeholder:"URL"`
 	edgeFlags
 
@@ -25,6 +25,7 @@ type serveCmd struct {
 	Creds         string `help:"File with the credentials (user JWT and seed) of the role issuer for --nats." placeholder:"FILE" type:"path" xor:"issuer"`
 	RegistryNkey  string `help:"File with the nkey seed of the role operator for --nats: makes the platform's record if it is missing, and the first admin, whose access key goes to DIR/admin.key; serves the admin API; keeps external issuers' keys fresh." placeholder:"FILE" type:"path" xor:"operator"`
 	RegistryCreds string `help:"File with the credentials of the role operator for --nats." placeholder:"FILE" type:"path" xor:"operator"`
+	natsTLSFlags
 
 	nodeFlags
 	fetching
@@ -65,6 +66,9 @@ func (c *serveCmd) run(ctx context.Context, a *app) error {
 func (c *serveCmd) check() error {
 	if c.NATS == "" && (c.Nkey != "" || c.Creds != "" || c.RegistryNkey != "" || c.RegistryCreds != "") {
 		return usage("--nkey, --creds, --registry-nkey and --registry-creds go with --nats: the embedded server makes its own credentials")
+	}
+	if err := c.natsTLSFlags.check(c.NATS); err != nil {
+		return err
 	}
 	if err := checkStaleness(c.MaxStaleness); err != nil {
 		return err

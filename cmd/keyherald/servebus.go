@@ -17,28 +17,38 @@ import (
 type addresses struct {
 	issuer   bus.Config
 	operator *bus.Config // nil: this process may not register anybody
-	local    bool        // the embedded server
+	url      string      // for people, and for verifiers elsewhere
+	local    *address    // of the embedded server; nil: another one
 	// verifierInbox is the inbox prefix of the embedded server's verifiers.
 	verifierInbox string
+	certificate   *natsCertificate
 }
 
 // openBus starts the embedded server, or uses the one that the flags name.
 func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), error) {
 	if c.NATS != "" {
-		at := addresses{issuer: bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, Name: "keyherald issuer", Wait: true, Logger: a.log}}
+		to := bus.Config{URL: c.NATS, SeedFile: c.Nkey, CredsFile: c.Creds, CAFile: c.NATSTLSCA, Name: "keyherald issuer", Wait: true, Logger: a.log}
+		at := addresses{issuer: to, url: bus.RedactURL(c.NATS)}
 		if c.RegistryNkey != "" || c.RegistryCreds != "" {
-			at.operator = &bus.Config{URL: c.NATS, SeedFile: c.RegistryNkey, CredsFile: c.RegistryCreds, Name: "keyherald registry", Wait: true, Logger: a.log}
+			to.SeedFile, to.CredsFile, to.Name = c.RegistryNkey, c.RegistryCreds, "keyherald registry"
+			at.operator = &to
 		}
 		return at, func() {}, nil
 	}
-	server, err := embedded.Start(ctx, embedded.Config{Dir: c.Data, Listen: c.NATSListen, Logger: quiet(a.log)})
+	certificate, err := c.natsTLSFlags.open()
 	if err != nil {
 		return addresses{}, nil, err
 	}
+	server, err := embedded.Start(ctx, embedded.Config{Dir: c.Data, Listen: c.NATSListen, TLS: certificate.config(), Logger: quiet(a.log)})
+	if err != nil {
+		return addresses{}, nil, err
+	}
+	name := certificate.nameAt(server.URL())
 	at := addresses{
-		issuer:   bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Issuer), Name: "keyherald issuer", Logger: a.log},
-		operator: &bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Operator), Name: "keyherald registry", Logger: a.log},
-		local:    true, verifierInbox: server.InboxPrefix(bus.Verifier),
+		issuer:   bus.Config{Server: server, SeedFile: server.KeyFile(bus.Issuer), Name: "keyherald issuer", Logger: a.log},
+		operator: &bus.Config{Server: server, SeedFile: server.KeyFile(bus.Operator), Name: "keyherald registry", Logger: a.log},
+		url:      publicURL(server.URL(), name), local: &address{NATS: server.URL(), NATSCA: c.NATSTLSCA, NATSName: name, Issuer: c.Issuer, HTTP: c.HTTP},
+		verifierInbox: server.InboxPrefix(bus.Verifier), certificate: certificate,
 	}
 	stop := func() {
 		if err := server.Close(); err != nil {
@@ -117,8 +127,8 @@ func (c *serveCmd) prepare(ctx context.Context, at addresses, reg *office) (firs
 	if err := reg.keys.Sync(ctx); err != nil { // with the record that may have been made
 		return false, err
 	}
-	if at.local {
-		if err := writeAddress(c.Data, address{NATS: at.operator.URL, Issuer: c.Issuer, HTTP: c.HTTP}); err != nil {
+	if at.local != nil {
+		if err := writeAddress(c.Data, *at.local); err != nil {
 			return false, err
 		}
 	}

@@ -133,6 +133,9 @@ func (s *service) makeNode(cfg issuer.Config, ours prometheus.Registerer) error 
 		return err
 	}
 	s.tasks = append(s.tasks, task{"token service", s.node.Run}, recording, task{"certificates", s.edge.watch})
+	if s.at.certificate != nil {
+		s.tasks = append(s.tasks, task{"certificate of NATS", s.at.certificate.watch(s.log)})
+	}
 	return nil
 }
 

@@ -17,8 +17,10 @@ import (
 
 // Config says how to reach NATS.
 type Config struct {
-	// URL of a server, or several separated by commas. Required.
+	// URL of a server, or several separated by commas. Required, unless Server is set.
 	URL string
+	// Server is a server in this process: the connection to it uses neither the network nor TLS. Nil: that of URL.
+	Server InProcess
 	// SeedFile holds an nkey seed (as made in the data directory of serve). At most one of SeedFile and
 	// CredsFile is set; neither means a server that asks for no credential.
 	SeedFile string
@@ -31,6 +33,11 @@ type Config struct {
 	Name string
 	// TLS settings for tls:// URLs. Nil: the system's.
 	TLS *tls.Config
+	// CAFile holds the authorities (PEM) of which one must have signed the server's certificate. It is read for every connection
+	// that is made, so it may be replaced. A server without TLS is refused then. Empty: those of TLS, or the system's.
+	CAFile string
+	// ServerName is the name that must be in the server's certificate. Empty: that of TLS, or of the URL.
+	ServerName string
 	// Wait makes Connect try until its context ends when no server can be reached. Without it, the first refusal is
 	// returned. Once connected, a lost connection is always made again.
 	Wait bool
@@ -76,12 +83,16 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	url, shown := cfg.URL, RedactURL(cfg.URL)
+	if cfg.Server != nil {
+		url, shown = nats.DefaultURL, "the NATS server in this process"
+	}
 	for attempt := 0; ; attempt++ {
-		c.nc, err = nats.Connect(cfg.URL, append(options, nats.Timeout(dialTime(ctx)))...)
+		c.nc, err = nats.Connect(url, append(options, nats.Timeout(dialTime(ctx)))...)
 		if err == nil {
 			break
 		}
-		err = fmt.Errorf("connecting to %s: %w", RedactURL(cfg.URL), connectError(err))
+		err = fmt.Errorf("connecting to %s: %w", shown, connectError(err))
 		if !cfg.Wait || errors.Is(err, ErrPermission) {
 			return nil, err
 		}
@@ -127,9 +138,11 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.noteError(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { c.closing.Do(func() { close(c.closed) }) }), // the last of all
 	}
-	if cfg.TLS != nil {
-		options = append(options, nats.Secure(cfg.TLS))
+	transport, err := transport(cfg)
+	if err != nil {
+		return nil, err
 	}
+	options = append(options, transport...)
 	credential, prefix, err := credential(cfg)
 	if err != nil {
 		return nil, err
@@ -146,9 +159,41 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 	return options, nil
 }
 
+// transport are the options of what is between us and the server.
+func transport(cfg Config) ([]nats.Option, error) {
+	if cfg.Server != nil {
+		return []nats.Option{nats.InProcessServer(cfg.Server)}, nil
+	}
+	var options []nats.Option
+	settings := cfg.TLS
+	if cfg.ServerName != "" {
+		if settings = cfg.TLS.Clone(); settings == nil {
+			settings = &tls.Config{}
+		}
+		settings.ServerName = cfg.ServerName
+	}
+	if settings != nil {
+		options = append(options, nats.Secure(settings))
+	}
+	if cfg.CAFile != "" {
+		authorities := nats.RootCAs(cfg.CAFile)
+		if err := authorities(&nats.Options{}); err != nil { // now, and not as if the server could not be reached
+			return nil, fmt.Errorf("reading the authorities of NATS servers: %w", err)
+		}
+		options = append(options, authorities)
+	}
+	return options, nil
+}
+
 func connectError(err error) error {
-	if errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "Authorization Violation") {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "Authorization Violation"):
 		return fmt.Errorf("%w: the server refused the credential", ErrPermission)
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%w: %w", ErrUntrusted, err)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("%w: it has no TLS: %w", ErrUntrusted, err)
 	}
 	return fmt.Errorf("%w (is keyherald serve running there?): %w", ErrUnreachable, err)
 }

@@ -2,7 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +19,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/embedded"
 	"github.com/keyherald/keyherald/events/eventstest"
 )
 
@@ -57,6 +65,9 @@ func TestConnectSaysWhatWasWrong(t *testing.T) {
 		"two credentials":            {bus.Config{URL: n.URL(), SeedFile: operator, CredsFile: operator}, nil, "use one"},
 		"a file that is not there":   {bus.Config{URL: n.URL(), SeedFile: filepath.Join(t.TempDir(), "none")}, os.ErrNotExist, "reading the nkey seed file"},
 		"a file with something else": {bus.Config{URL: n.URL(), SeedFile: seedFile(t, "hunter2")}, nil, "has no nkey seed in it"},
+		"no file of authorities":     {bus.Config{URL: n.URL(), SeedFile: operator, CAFile: filepath.Join(t.TempDir(), "none")}, os.ErrNotExist, "reading the authorities of NATS servers"},
+		"no authority in the file":   {bus.Config{URL: n.URL(), SeedFile: operator, CAFile: operator}, nil, "reading the authorities of NATS servers"},
+		"no TLS, with an authority":  {bus.Config{URL: n.URL(), SeedFile: operator, CAFile: authority(t)}, bus.ErrUntrusted, "it has no TLS"},
 		"credentials without a seed": {bus.Config{URL: n.URL(), CredsFile: seedFile(t, "hunter2")}, nil, "has no credentials in it"},
 	} {
 		conn, err := bus.Connect(soon(t), c.cfg)
@@ -98,5 +109,42 @@ func TestConnectionsHaveAPrivateInbox(t *testing.T) {
 		if !strings.HasPrefix(conn.URL(), "nats://127.0.0.1:") {
 			t.Errorf("the address is %s", conn.URL())
 		}
+	}
+}
+
+// authority is a file with the certificate of one that has signed nothing.
+func authority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seedFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+func TestAServerInThisProcessNeedsNoNetworkAndNoCertificate(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return nil, errors.New("nobody may ask for it")
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	conn, err := bus.Connect(t.Context(), bus.Config{Server: server, SeedFile: server.KeyFile(bus.Operator)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Put(soon(t), bus.Put{Bucket: bus.Keys, Name: "issuer.orders", Value: []byte("{}")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := bus.Connect(soon(t), bus.Config{URL: server.URL(), SeedFile: server.KeyFile(bus.Operator)}); err == nil {
+		t.Error("over the network it needs no certificate either")
 	}
 }

@@ -19,6 +19,8 @@ var (
 	ErrNoBucket = errors.New("the bucket does not exist: keyherald init makes the buckets, and serve on a NATS server of its own")
 	// ErrUnreachable: there is no connection to a NATS server.
 	ErrUnreachable = errors.New("NATS cannot be reached")
+	// ErrUntrusted: the server has no TLS, or no certificate that is to be trusted.
+	ErrUntrusted = errors.New("the NATS server cannot be trusted")
 	// ErrPermission: the credential's role does not allow it.
 	ErrPermission = errors.New("the NATS credential does not allow it")
 	// ErrUnknownOutcome: a write was sent, and whether it took place could not be found out in time.

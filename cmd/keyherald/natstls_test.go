@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/verifier"
+)
+
+// natsTLSName is the name by which the server is known to others. Nobody can look it up here.
+const natsTLSName = "nats.keyherald.test"
+
+// TestN_OneNATSWithTLSOnAllInterfacesServesEveryCommand starts a server whose certificate has no address in it, and one node more on it. Nothing
+// that connects gets by without TLS, or without the authority.
+func TestN_OneNATSWithTLSOnAllInterfacesServesEveryCommand(t *testing.T) {
+	t.Parallel()
+	files, dir := t.TempDir(), filepath.Join(t.TempDir(), "d")
+	ca := newAuthority(t)
+	named := newIdentity(t, x509.Certificate{DNSNames: []string{natsTLSName}}, ca)
+	caFile := putFile(t, files, "ca.pem", ca.certPEM())
+	cert, key := putFile(t, files, "nats.pem", named.certPEM()), putFile(t, files, "nats.key", named.keyPEM(t))
+	httpAddr, natsAddr := freeAddress(t), freeAddress(t)
+	_, port, err := net.SplitHostPort(natsAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", "0.0.0.0:"+port,
+		"--nats-tls-cert", cert, "--nats-tls-key", key, "--nats-tls-ca", caFile)
+	p.waitReady(t, httpAddr)
+	if said := p.err.String(); !strings.Contains(said, "nats --server tls://"+natsTLSName+":"+port+" --tlsca "+caFile+" --nkey") {
+		t.Errorf("it does not say how to connect with the nats command:\n%s", said)
+	}
+
+	// Commands on the same machine know all of it from the data directory.
+	if out, errs, err := runCLI("", "client", "create", "orders", "--data", dir, "--audience", "https://billing"); err != nil || out != "orders\n" {
+		t.Errorf("%v\n%s%s", err, out, errs)
+	}
+	_, gate := launchGate(t, "--data", dir)
+	within(t, "the gate has the key set", func() bool { return statusOf(gate, "/readyz") == 200 })
+
+	// A verifier elsewhere says whom it trusts.
+	seed := func(r bus.Role) string { return filepath.Join(dir, "nats", string(r)+".nk") }
+	v, err := verifier.Connect(t.Context(), verifier.Config{
+		NATS: "tls://" + natsAddr, CAFile: caFile, ServerName: natsTLSName, SeedFile: seed(bus.Verifier), Audience: "https://billing",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+
+	status := []string{"status", "--nats", "tls://" + natsAddr, "--nkey", seed(bus.Operator)}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"without the authority":   {status, "cannot be trusted"},
+		"by another name":         {append(status, "--nats-tls-ca", caFile), "doesn't contain any IP SANs"},
+		"of another authority":    {append(status, "--nats-tls-ca", putFile(t, files, "other.pem", newAuthority(t).certPEM())), "cannot be trusted"},
+		"without an authority":    {append(status, "--nats-tls-ca", key), "reading the authorities of NATS servers"},
+		"as if there was no TLS":  {[]string{"status", "--nats", "nats://" + natsAddr, "--nkey", seed(bus.Operator)}, "cannot be trusted"},
+		"init, with an authority": {[]string{"init", "--check", "--nats", "tls://" + natsAddr, "--nats-tls-ca", key}, "reading the authorities"},
+	} {
+		out, errs, err := runCLI("", c.args...)
+		if exitOf(err) != exitFailed || out != "" || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: %v\n%s%s", name, err, out, errs)
+		}
+		if strings.Contains(c.want, "trusted") && (!strings.Contains(errs, "hint: give the file with the authority") || strings.Contains(errs, "waiting up to")) {
+			t.Errorf("%s: no hint, or it waited: %s", name, errs)
+		}
+	}
+}
+
+// TestN_OtherNodesTrustTheAuthorityGivenAndARenewedCertificateIsServed renews authority and certificate under a serve and a node on it.
+func TestN_OtherNodesTrustTheAuthorityGivenAndARenewedCertificateIsServed(t *testing.T) {
+	t.Parallel()
+	files, dir := t.TempDir(), filepath.Join(t.TempDir(), "d")
+	ca := newAuthority(t)
+	first := newServerIdentity(t, ca)
+	caFile := putFile(t, files, "ca.pem", ca.certPEM())
+	cert, key := putFile(t, files, "nats.pem", first.certPEM()), putFile(t, files, "nats.key", first.keyPEM(t))
+	httpAddr, natsAddr, nodeAddr := freeAddress(t), freeAddress(t), freeAddress(t)
+	startProcess(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr,
+		"--nats-tls-cert", cert, "--nats-tls-key", key, "--nats-tls-ca", caFile).waitReady(t, httpAddr)
+	seed := func(r bus.Role) string { return filepath.Join(dir, "nats", string(r)+".nk") }
+	startProcess(t, "serve", "--nats", "tls://"+natsAddr, "--nats-tls-ca", caFile, "--nkey", seed(bus.Issuer), "--registry-nkey", seed(bus.Operator),
+		"--data", filepath.Join(t.TempDir(), "d"), "--http", nodeAddr, "--issuer", "http://"+httpAddr).waitReady(t, nodeAddr)
+	if out, errs, err := runCLI("", "init", "--check", "--nats", "tls://"+natsAddr, "--nats-tls-ca", caFile, "--nkey", seed(bus.Operator)); err != nil {
+		t.Errorf("init: %v\n%s%s", err, out, errs)
+	}
+	if _, errs, err := runCLI("", "bench", "propagate", "--nats", "tls://"+natsAddr, "--nats-tls-ca", caFile, "--nkey", seed(bus.Operator), "--verifiers", "2", "--changes", "2"); err != nil {
+		t.Errorf("bench: %v\n%s", err, errs)
+	}
+
+	connection, err := bus.Connect(t.Context(), bus.Config{URL: "tls://" + natsAddr, CAFile: caFile, SeedFile: seed(bus.Verifier)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	next := newAuthority(t)
+	second := newServerIdentity(t, next)
+	putFile(t, files, "nats.key", second.keyPEM(t)) // for a while the two do not belong together
+	putFile(t, files, "nats.pem", second.certPEM())
+	putFile(t, files, "ca.pem", next.certPEM())
+	within(t, "the new certificate is served", func() bool {
+		conn, err := bus.Connect(t.Context(), bus.Config{URL: "tls://" + natsAddr, CAFile: caFile, SeedFile: seed(bus.Verifier)})
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	})
+	if _, err := connection.Source(bus.Keys).State(t.Context()); err != nil {
+		t.Errorf("a connection made before is lost: %v", err)
+	}
+	if out, errs, err := runCLI("", "status", "--data", dir); err != nil {
+		t.Errorf("commands on this machine do not trust it: %v\n%s%s", err, out, errs)
+	}
+}
+
+func TestFlagsOfNATSWithTLSThatDoNotGoTogetherAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	id := newServerIdentity(t, nil)
+	cert, key := putFile(t, dir, "a.pem", id.certPEM()), putFile(t, dir, "a.key", id.keyPEM(t))
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"--nats-tls-cert " + cert, exitUsage, "--nats-tls-cert and --nats-tls-key go together"},
+		{"--nats-tls-key " + key, exitUsage, "--nats-tls-cert and --nats-tls-key go together"},
+		{"--nats-tls-cert " + cert + " --nats-tls-key " + key + " --nats tls://127.0.0.1:1", exitUsage, "do not go with --nats"},
+		{"--nats-tls-ca " + cert, exitUsage, "--nats-tls-ca goes with --nats, or with"},
+		{"--nats-tls-cert " + cert + " --nats-tls-key nowhere.key", exitFailed, "nowhere.key: no such file"},
+		{"--nats tls://127.0.0.1:1 --nats-tls-ca nowhere.pem", exitFailed, "nowhere.pem: no such file"},
+		{"--nats-listen 0.0.0.0:0", exitFailed, "without TLS"},
+	} {
+		var out bytes.Buffer
+		args := append([]string{"serve", "--data", filepath.Join(dir, "d"), "--http", "127.0.0.1:0", "--issuer", "http://127.0.0.1:1"}, strings.Fields(c.args)...)
+		code := run(t.Context(), args, stdio{in: os.Stdin, out: &out, err: &out})
+		if code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: exit %d, want %d, and %q in\n%s", c.args, code, c.code, c.want, out.String())
+		}
+	}
+}
