@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats-server/v2/server"
-
-	"github.com/keyherald/keyherald/events/bus"
 )
 
 const (
@@ -31,7 +29,7 @@ system_account: ` + systemAccount + `
 
 // options are the server's settings. No listener is among them but the one for clients, and that one is not opened
 // by Start: the buckets come first.
-func options(cfg Config, at listen, d *directory, keys map[bus.Role]string) (*server.Options, error) {
+func options(cfg Config, at listen, d *directory, who *door) (*server.Options, error) {
 	opts := &server.Options{}
 	if err := opts.ProcessConfigString(accounts); err != nil {
 		return nil, fmt.Errorf("configure accounts: %w", err)
@@ -45,6 +43,8 @@ func options(cfg Config, at listen, d *directory, keys map[bus.Role]string) (*se
 	opts.NoSigs = true
 	opts.MaxPayload = maxPayload
 	opts.AuthTimeout = authTimeout
+	opts.CustomClientAuthentication = who
+	opts.AlwaysEnableNonce = true
 	opts.DisableJetStreamBanner = true
 	if cfg.TLS != nil {
 		opts.TLS, opts.TLSConfig = true, cfg.TLS.Clone()
@@ -58,26 +58,5 @@ func options(cfg Config, at listen, d *directory, keys map[bus.Role]string) (*se
 	opts.JetStreamMaxMemory, opts.JetStreamMaxStore = noLimit, noLimit
 	opts.JetStreamLimits = server.JSLimitOpts{DefaultMaxConsumers: -1} // the streams have their own, see bus.StreamConfig
 
-	for _, acc := range opts.Accounts {
-		if acc.Name == account {
-			opts.Nkeys = users(acc, keys)
-		}
-	}
 	return opts, nil
-}
-
-func users(acc *server.Account, keys map[bus.Role]string) []*server.NkeyUser {
-	var users []*server.NkeyUser
-	for _, role := range bus.Roles() {
-		p := role.Permissions(bus.InboxPrefix(keys[role]))
-		users = append(users, &server.NkeyUser{
-			Nkey:    keys[role],
-			Account: acc,
-			Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: p.Publish},
-				Subscribe: &server.SubjectPermission{Allow: p.Subscribe},
-			},
-		})
-	}
-	return users
 }

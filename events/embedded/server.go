@@ -2,15 +2,18 @@
 //
 // The server promises what the rest of keyherald builds on: an acknowledged write is on the disk; the buckets exist, and
 // are set up as package bus says, before the first client can connect; every client authenticates with an nkey of one
-// of four roles, and can do what its role says and nothing else. It listens on loopback, or with TLS.
+// of four roles, and can do what its role says and nothing else. It listens on loopback, or with TLS. Each role has one
+// key of its own; [Users] are added and revoked one by one, also while the server runs.
 //
 // Its data directory is trusted: who can write there can change every record, and who can read the key files can act in
 // their roles. It is laid out as follows, everything readable by its owner only.
 //
-//	DIR/nats/VERSION       1
-//	DIR/nats/lock          held by the running server
-//	DIR/nats/operator.nk   nkey seeds, one for each role: operator, issuer, verifier, admin
-//	DIR/nats/store         JetStream's files
+//	DIR/nats/VERSION           1
+//	DIR/nats/lock              held by the running server
+//	DIR/nats/operator.nk       nkey seeds, one for each role: operator, issuer, verifier, admin
+//	DIR/nats/users/list.json   users beside those: names, roles and public nkeys, see [User]
+//	DIR/nats/users.applied     digest of the users that the running server lets in
+//	DIR/nats/store             JetStream's files
 //
 // A loss of the key files costs nothing but new credentials (they are made again when they are not there); a loss of the
 // store is a loss of all records. Starting is repeatable: whatever a killed process left behind, the next start completes.
@@ -42,10 +45,13 @@ type Server struct {
 	dir  *directory
 	keys map[bus.Role]string // public nkeys
 	log  *serverLog
+	door *door
 	nats *server.Server
-	addr netip.AddrPort
-	host string // as configured, for URL
-	tls  bool
+	// admission changes who the door lets in; nil until it was read for the first time.
+	admission *admission
+	addr      netip.AddrPort
+	host      string // as configured, for URL
+	tls       bool
 
 	close    sync.Once
 	closeErr error // of the first Close; read after it
@@ -80,11 +86,18 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 	if s.keys, err = s.dir.openKeys(); err != nil {
 		return err
 	}
-	opts, err := options(cfg, at, s.dir, s.keys)
+	s.door = &door{}
+	opts, err := options(cfg, at, s.dir, s.door)
 	if err != nil {
 		return err
 	}
 	if s.nats, err = server.NewServer(opts); err != nil {
+		return err
+	}
+	if s.door.account, err = s.nats.LookupAccount(account); err != nil {
+		return err
+	}
+	if err := s.admit(cfg.Logger); err != nil {
 		return err
 	}
 	s.nats.SetLoggerV2(s.log, false, false, false)
@@ -101,6 +114,7 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 		return err
 	}
 	s.addr = s.nats.Addr().(*net.TCPAddr).AddrPort()
+	s.admission.follow()
 	return nil
 }
 
@@ -150,11 +164,17 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn
 // Close stops the server and returns when it is gone and its directory free. Later calls return what the first did.
 func (s *Server) Close() error {
 	s.close.Do(func() {
+		if s.admission != nil {
+			s.admission.end()
+		}
 		if s.nats != nil {
 			s.nats.Shutdown()
 			s.nats.WaitForShutdown() // in case the server had begun to shut itself down
 		}
-		s.closeErr = s.dir.release()
+		if s.admission != nil {
+			s.closeErr = s.admission.leave()
+		}
+		s.closeErr = errors.Join(s.closeErr, s.dir.release())
 	})
 	return s.closeErr
 }
