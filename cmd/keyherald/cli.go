@@ -31,6 +31,7 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Tokens: mint offline, request online, assert, verify, revoke, decode."`
 	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
 	Status     statusCmd     `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
+	NatsUser   natsUserCmd   `cmd:"" name:"nats-user" help:"Users of the embedded NATS server: add, list, revoke."`
 	Demo       demoCmd       `cmd:"" help:"Tell the whole story in one process, with timings."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine, and a cluster: verify, propagate."`
 }

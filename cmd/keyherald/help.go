@@ -42,7 +42,7 @@ var examples = map[string]string{
 	"init": `
 		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
 		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json
-		keyherald init --print-roles admin=UBVOK5B3CYZ7JGQXTSPOVQFHUBXHSIXMWNVCGMLUHUW6ZZXO2IZCQGOG`,
+		keyherald init --print-roles admin=UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB`,
 	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
 	"client list":   `keyherald client list --json`,
 	"client show":   `keyherald client show orders`,
@@ -99,7 +99,12 @@ var examples = map[string]string{
 	"token decode": `keyherald token decode < token`,
 	"watch":        `keyherald watch --json`,
 	"status":       `keyherald status --json`,
-	"demo":         `keyherald demo --verifiers 100`,
+	"nats-user add": `
+		keyherald nats-user add --role verifier billing --out billing.nk
+		keyherald nats-user add --role issuer node2 --public UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB`,
+	"nats-user list":   `keyherald nats-user list --json`,
+	"nats-user revoke": `keyherald nats-user revoke billing`,
+	"demo":             `keyherald demo --verifiers 100`,
 	"bench verify": `
 		keyherald bench verify
 		keyherald bench verify --keys 100000 --duration 30s --parallel 1 --json`,
