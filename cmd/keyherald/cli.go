@@ -32,6 +32,7 @@ type cli struct {
 	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
 	Status     statusCmd     `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
 	NatsUser   natsUserCmd   `cmd:"" name:"nats-user" help:"Users of the embedded NATS server: add, list, revoke."`
+	NATSConfig natsConfigCmd `cmd:"" name:"nats-config" help:"Configuration of a NATS server of your own, with what each role may do: nkeys, jwt."`
 	Demo       demoCmd       `cmd:"" help:"Tell the whole story in one process, with timings."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine, and a cluster: verify, propagate."`
 }

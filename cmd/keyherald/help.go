@@ -41,8 +41,7 @@ var examples = map[string]string{
 		keyherald gate --audience https://orders --policy read=scope:orders:read --policy admin=scope:orders:admin,audience:https://admin`,
 	"init": `
 		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
-		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json
-		keyherald init --print-roles admin=UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB`,
+		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json`,
 	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
 	"client list":   `keyherald client list --json`,
 	"client show":   `keyherald client show orders`,
@@ -104,7 +103,13 @@ var examples = map[string]string{
 		keyherald nats-user add --role issuer node2 --public UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB`,
 	"nats-user list":   `keyherald nats-user list --json`,
 	"nats-user revoke": `keyherald nats-user revoke billing`,
-	"demo":             `keyherald demo --verifiers 100`,
+	"nats-config nkeys": `
+		keyherald nats-config nkeys admin=UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB
+		keyherald nats-config nkeys --seeds seeds admin operator issuer billing:verifier stock:verifier > keyherald.conf`,
+	"nats-config jwt": `
+		keyherald nats-config jwt --dir trust admin operator issuer billing:verifier > keyherald.conf
+		keyherald nats-config jwt --dir trust --revoke billing billing2:verifier > keyherald.conf`,
+	"demo": `keyherald demo --verifiers 100`,
 	"bench verify": `
 		keyherald bench verify
 		keyherald bench verify --keys 100000 --duration 30s --parallel 1 --json`,

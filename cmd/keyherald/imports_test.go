@@ -22,6 +22,7 @@ var layers = []struct {
 	{"events", []string{"events/strictjson"}, "the shared language: whoever imports it must not get I/O or policy with it"},
 	{"events/bus", []string{"events"}, "transport: it moves records and knows nothing about tokens"},
 	{"events/embedded", []string{"events/bus"}, "a server in process: it knows buckets and roles, not what is in them"},
+	{"events/natsconfig", []string{"events/bus"}, "configuration of other servers: text made of what the roles may do, and no I/O"},
 	{"events/eventstest", []string{"events", "events/bus", "events/embedded"}, "test kit of the three above"},
 	{"verifier/ed25519fast", nil, "arithmetic, which must agree with crypto/ed25519 and nothing else; a leaf"},
 	{"verifier/jws", []string{"events/strictjson"}, "parses what strangers send: nothing that is not needed for it"},
@@ -55,6 +56,7 @@ var outside = []struct {
 }{
 	{"github.com/nats-io/nats.go", []string{"events/bus", "events/eventstest"}, "one place knows the transport and its pitfalls; the test kit breaks it on purpose"},
 	{"github.com/nats-io/nats-server", []string{"events/embedded"}, "30 MB of server belong to serve, and to nobody who only verifies"},
+	{"github.com/nats-io/jwt", []string{"events/natsconfig"}, "who only connects has a JWT in a file, and does not read it"},
 	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
 	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "verifier/gate", "cmd/keyherald"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},

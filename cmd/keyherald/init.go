@@ -12,12 +12,11 @@ import (
 
 // initCmd makes the buckets on a NATS that is not ours. It takes the connection of an admin, and only it does.
 type initCmd struct {
-	NATS       string              `name:"nats" help:"NATS server or servers, such as nats://a:4222,nats://b:4222." placeholder:"URL"`
-	Nkey       string              `help:"File with the nkey seed of the role admin." placeholder:"FILE" type:"path" xor:"credential"`
-	Creds      string              `help:"File with the credentials (user JWT and seed) of the role admin." placeholder:"FILE" type:"path" xor:"credential"`
-	Replicas   int                 `help:"On how many servers of a cluster each bucket is kept. Default: as many as the buckets that exist have, or 1." placeholder:"N"`
-	Check      bool                `help:"Change nothing: only tell what is missing or not as it must be."`
-	PrintRoles map[bus.Role]string `help:"Print what each role may do, as configuration of a NATS server, for the public nkeys given. Nothing is connected." placeholder:"ROLE=NKEY,…" mapsep:","`
+	NATS     string `name:"nats" help:"NATS server or servers, such as nats://a:4222,nats://b:4222." placeholder:"URL"`
+	Nkey     string `help:"File with the nkey seed of the role admin." placeholder:"FILE" type:"path" xor:"credential"`
+	Creds    string `help:"File with the credentials (user JWT and seed) of the role admin." placeholder:"FILE" type:"path" xor:"credential"`
+	Replicas int    `help:"On how many servers of a cluster each bucket is kept. Default: as many as the buckets that exist have, or 1." placeholder:"N"`
+	Check    bool   `help:"Change nothing: only tell what is missing or not as it must be."`
 	natsTrust
 	JSON    bool          `name:"json" help:"Print JSON."`
 	Timeout time.Duration `help:"How long it may take." default:"30s" placeholder:"DURATION"`
@@ -32,9 +31,6 @@ type initReport struct {
 }
 
 func (c *initCmd) Run(ctx context.Context, a *app) error {
-	if len(c.PrintRoles) > 0 {
-		return printRoles(a.out, c.PrintRoles)
-	}
 	switch {
 	case c.NATS == "":
 		return usage("no NATS server: give one with --nats (keyherald serve without --nats makes the buckets itself)")
@@ -126,7 +122,7 @@ func drifted(drifts []bus.Drift) error {
 func (c *initCmd) hint(err error) error {
 	switch {
 	case errors.Is(err, bus.ErrPermission):
-		return &hinted{err, "init needs a NATS credential of the role admin, or of the role operator with --check: give it with --nkey or --creds; see init --print-roles"}
+		return &hinted{err, "init needs a NATS credential of the role admin, or of the role operator with --check: give it with --nkey or --creds; see nats-config"}
 	case errors.Is(err, bus.ErrUnreachable):
 		return &hinted{err, "start the NATS server, or give its address with --nats"}
 	case errors.Is(err, bus.ErrNoJetStream):

@@ -131,8 +131,6 @@ func TestN_InitSaysWhatIsWrongWithTheServer(t *testing.T) {
 		"a verifier's credential":      {[]string{"--nats", roles.url, "--nkey", roles.key(bus.Verifier), "--check"}, []string{"bucket CLIENTS", "does not allow it"}, exitFailed},
 		"no server named":              {nil, []string{"--nats"}, exitUsage},
 		"too many replicas":            {[]string{"--nats", plain.url, "--replicas", "6"}, []string{"between 1 and 5"}, exitUsage},
-		"no such role":                 {[]string{"--print-roles", "root=U"}, []string{`no role "root"`}, exitUsage},
-		"a seed for a public nkey":     {[]string{"--print-roles", "admin=SUAFAKESEED"}, []string{"not the public nkey"}, exitUsage},
 	} {
 		began := time.Now()
 		out, errs, err := runCLI("", append([]string{"init"}, test.args...)...)
@@ -143,9 +141,6 @@ func TestN_InitSaysWhatIsWrongWithTheServer(t *testing.T) {
 			if !strings.Contains(errs, want) {
 				t.Errorf("%s: %q is not in: %s", name, want, errs)
 			}
-		}
-		if strings.Contains(errs, "SUAFAKESEED") {
-			t.Errorf("%s: a seed was printed", name)
 		}
 		if took := time.Since(began); took > 25*time.Second {
 			t.Errorf("%s: took %v: the refusal was not seen", name, took)

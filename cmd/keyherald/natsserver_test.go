@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,9 +9,10 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/natsconfig"
 )
 
-// foreign is a NATS server that is not ours: a plain nats-server, with the users of init --print-roles if it has any.
+// foreign is a NATS server that is not ours: a plain nats-server, with the users of nats-config nkeys if it has any.
 type foreign struct {
 	*server.Server
 	t      *testing.T
@@ -67,33 +66,23 @@ func (f *foreign) stop() {
 	f.WaitForShutdown()
 }
 
-// startWithRoles starts a server with a user for each role, configured by what init --print-roles prints, or what edit makes of it.
+// startWithRoles starts a server with a user for each role, configured by what nats-config nkeys prints, or what edit makes of it.
 func startWithRoles(t *testing.T, edit ...func(config string) string) *foreign {
 	t.Helper()
-	users, keys := map[bus.Role]string{}, map[bus.Role]string{}
+	users, keys := []natsconfig.User{}, map[bus.Role]string{}
 	dir := t.TempDir()
 	for _, role := range bus.Roles() {
-		pair, err := nkeys.CreateUser()
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed, err := pair.Seed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if users[role], err = pair.PublicKey(); err != nil {
-			t.Fatal(err)
-		}
 		keys[role] = filepath.Join(dir, string(role)+".nk")
-		if err := os.WriteFile(keys[role], seed, 0o600); err != nil {
+		public, _, err := keepNkey(keys[role], nkeys.PrefixByteUser)
+		if err != nil {
 			t.Fatal(err)
 		}
+		users = append(users, natsconfig.User{Name: string(role), Role: role, Nkey: public})
 	}
-	var config bytes.Buffer
-	if err := printRoles(&config, users); err != nil {
+	text, err := natsconfig.Nkeys(users)
+	if err != nil {
 		t.Fatal(err)
 	}
-	text := config.String()
 	for _, e := range edit {
 		text = e(text)
 	}
