@@ -41,7 +41,7 @@ const (
 	maxUsersFile = 16 << 20        // bytes: some 80,000 users
 
 	// applyPatience is how long a change waits for the running server to have applied it.
-	applyPatience = 5 * time.Second
+	applyPatience = 10 * time.Second
 )
 
 // ErrNotApplied says that a change of the users is written, and that the server which seems to run has not confirmed it.
