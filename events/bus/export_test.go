@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/keyherald/keyherald/events"
+import (
+	"github.com/nats-io/nats.go"
+
+	"github.com/keyherald/keyherald/events"
+)
 
 // What the tests outside the package need of its inside.
 
@@ -14,11 +18,18 @@ var (
 func (k *KeySet) KeysFeed() *Feed        { return k.keysFeed }
 func (k *KeySet) RevocationsFeed() *Feed { return k.revFeed }
 
-// CheckVersion is what SetUp asks of a server's version.
-var CheckVersion = checkVersion
-
 // NewReporter is what a key set hands its reports to. It returns how to hand one in, and how to end it.
 func NewReporter(send func(events.Name, events.KeyID) error) (report func(events.Name, events.KeyID), stop func()) {
 	r := newReporter(send)
 	return r.report, r.close
+}
+
+// PublishHarmless publishes what Try does, changed.
+func (c *Conn) PublishHarmless(subject string, change func(*nats.Msg)) error {
+	msg := harmless(subject)
+	change(msg)
+	if err := c.nc.PublishMsg(msg); err != nil {
+		return err
+	}
+	return c.nc.Flush()
 }

@@ -17,8 +17,8 @@ type serverVersion struct{ major, minor int }
 // ServerVersion is the version of the server that the connection is to now, or empty while there is none.
 func (c *Conn) ServerVersion() string { return c.nc.ConnectedServerVersion() }
 
-// checkVersion returns an [ErrOldServer] if the server's version is older than buckets need.
-func checkVersion(text string) error {
+// CheckVersion returns an [ErrOldServer] if the server's version is older than buckets need.
+func CheckVersion(text string) error {
 	var v serverVersion
 	if _, err := fmt.Sscanf(text, "%d.%d.", &v.major, &v.minor); err != nil {
 		return fmt.Errorf("%w: version %q cannot be read, and %d.%d is needed", ErrOldServer, text, minServer.major, minServer.minor)
@@ -80,7 +80,7 @@ func (i *inspection) all() []Drift {
 }
 
 func (c *Conn) inspect(ctx context.Context, replicas int) (inspection, error) {
-	if err := checkVersion(c.ServerVersion()); err != nil {
+	if err := CheckVersion(c.ServerVersion()); err != nil {
 		return inspection{}, err
 	}
 	return inspect(replicas, Buckets(), func(b Bucket) (jetstream.Stream, error) { return c.lookUp(ctx, b) })

@@ -1,0 +1,128 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Verb is what a call does to its subject.
+type Verb string
+
+// The verbs.
+const (
+	Publish   Verb = "publish to"
+	Subscribe Verb = "subscribe to"
+)
+
+// Call is something that a credential may do, or may not.
+type Call struct {
+	Verb    Verb
+	Subject string
+}
+
+func (c Call) String() string { return string(c.Verb) + " " + c.Subject }
+
+// probe is the name in the calls of what does not exist: a client, a consumer, an inbox.
+const probe = "keyherald-doctor"
+
+// Calls are the calls that tell the roles apart: of each kind one, on names that nobody has, and whatever else a bucket's stream can be
+// asked to do. Inboxes are the prefixes of other credentials, of which nobody but their holder may hear anything.
+func Calls(inboxes ...string) []Call {
+	publish := []string{
+		"$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.CREATE." + probe,
+		"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ",
+		sharedInbox + "." + probe, probe, "keyherald." + probe, unknownKeyPrefix + probe + "." + probe,
+	}
+	subscribe := []string{">", "*", "*.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$JS.EVENT.>", "$SYS.>", sharedInbox + ".>", "keyherald.>", unknownKeySubjects}
+	for _, b := range Buckets() {
+		publish = append(publish, b.calls()...)
+		subscribe = append(subscribe, b.Filter())
+	}
+	for _, inbox := range append(slices.Clone(inboxes), InboxPrefix(probe)) {
+		publish = append(publish, inbox+"."+probe)
+		subscribe = append(subscribe, inbox+".>")
+	}
+	var calls []Call
+	for _, s := range publish {
+		calls = append(calls, Call{Publish, s})
+	}
+	for _, s := range subscribe {
+		calls = append(calls, Call{Subscribe, s})
+	}
+	return calls
+}
+
+// calls are the subjects on which the bucket is written, and its stream asked to do something.
+func (b Bucket) calls() []string {
+	s := b.Stream()
+	subjects := []string{
+		"$JS.API.CONSUMER.CREATE." + s, // the old form, whose body alone says what it is about
+		fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s", s, probe),
+		fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s, probe, b.Filter()),
+		"$JS.API.DIRECT.GET." + s,
+		fmt.Sprintf("$JS.API.DIRECT.GET.%s.%s", s, b.Subject(probe)),
+		fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.1.0", s, probe),
+		fmt.Sprintf("$JS.FC.%s.%s.%s", s, probe, probe),
+		fmt.Sprintf("$JS.SNAPSHOT.ACK.%s.%s", s, probe),
+		fmt.Sprintf("$JS.SNAPSHOT.RESTORE.%s.%s", s, probe),
+	}
+	for _, name := range b.names() {
+		subjects = append(subjects, b.Subject(name))
+	}
+	for _, request := range []string{
+		"STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.PURGE", "STREAM.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE",
+		"STREAM.MSG.GET", "STREAM.MSG.DELETE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN", "CONSUMER.NAMES", "CONSUMER.LIST",
+	} {
+		subjects = append(subjects, "$JS.API."+request+"."+s)
+	}
+	for _, request := range []string{"INFO", "DELETE", "PAUSE", "UNPIN", "DURABLE.CREATE", "MSG.NEXT", "LEADER.STEPDOWN"} {
+		subjects = append(subjects, fmt.Sprintf("$JS.API.CONSUMER.%s.%s.%s", request, s, probe))
+	}
+	return subjects
+}
+
+// names are those of records that nobody has, one of each kind, and the platform's.
+func (b Bucket) names() []string {
+	switch b {
+	case Keys:
+		return []string{"issuer.platform", "issuer." + probe, "key.platform." + probe, "key." + probe + ".k1", "revoked.platform." + probe, "revoked." + probe + ".k1"}
+	case Revocations:
+		return []string{"jti." + probe, "tok." + probe}
+	case Usage:
+		return []string{"secret." + probe + ".s1"}
+	}
+	return []string{probe}
+}
+
+// May reports whether the permissions allow a call.
+func (p Permissions) May(c Call) bool {
+	list := p.Publish
+	if c.Verb == Subscribe {
+		list = p.Subscribe
+	}
+	return slices.ContainsFunc(list, func(allowed string) bool { return covers(allowed, c.Subject) })
+}
+
+// Forbidden are the calls that must be refused to a credential of the role: all but those of [Role.Permissions]. Others are the
+// inbox prefixes of other credentials.
+func (r Role) Forbidden(inbox string, others ...string) []Call {
+	may := r.Permissions(inbox)
+	return slices.DeleteFunc(Calls(others...), may.May)
+}
+
+// covers reports whether a subject, which may have wildcards, too, is among those that allowed stands for.
+func covers(allowed, subject string) bool {
+	want, have := strings.Split(allowed, "."), strings.Split(subject, ".")
+	for i, token := range want {
+		switch {
+		case token == ">":
+			return len(have) > i
+		case i == len(have) || have[i] == ">":
+			return false
+		case token != "*" && token != have[i]:
+			return false
+		}
+	}
+	return len(have) == len(want)
+}

@@ -1,0 +1,78 @@
+package bus_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+func TestN_ForbiddenCallsAreThoseThatTheRoleHasNoLeaveFor(t *testing.T) {
+	const own, others = "_INBOX_U1", "_INBOX_U2"
+	for role, want := range map[bus.Role]struct{ forbidden, allowed []string }{
+		bus.Verifier: {
+			[]string{
+				"publish to $KV.KEYS.issuer.platform", "publish to $KV.KEYS.key.platform.keyherald-doctor", "publish to $KV.REVOCATIONS.jti.keyherald-doctor",
+				"publish to $JS.API.CONSUMER.DELETE.KV_KEYS.keyherald-doctor", "publish to $JS.API.CONSUMER.CREATE.KV_KEYS", "publish to $JS.API.STREAM.DELETE.KV_KEYS",
+				"publish to $JS.API.STREAM.INFO.KV_CLIENTS", "publish to $JS.API.STREAM.MSG.GET.KV_KEYS", "publish to _INBOX_U2.keyherald-doctor",
+				"subscribe to >", "subscribe to *.>", "subscribe to _INBOX.>", "subscribe to _INBOX_U2.>", "subscribe to $KV.KEYS.>", "subscribe to keyherald.unknown-key.*",
+			},
+			[]string{"publish to $JS.API.STREAM.INFO.KV_KEYS", "publish to $JS.API.CONSUMER.CREATE.KV_KEYS.keyherald-doctor.$KV.KEYS.>"},
+		},
+		bus.Issuer: {
+			[]string{"publish to $KV.KEYS.issuer.keyherald-doctor", "publish to $KV.KEYS.revoked.platform.keyherald-doctor", "publish to $KV.CLIENTS.keyherald-doctor", "subscribe to _INBOX.>"},
+			[]string{"publish to $KV.KEYS.key.platform.keyherald-doctor", "publish to $JS.API.STREAM.INFO.KV_CLIENTS"},
+		},
+		bus.Operator: {
+			[]string{"publish to $JS.API.STREAM.PURGE.KV_KEYS", "publish to $JS.API.STREAM.UPDATE.KV_KEYS", "subscribe to >", "subscribe to _INBOX_U2.>"},
+			[]string{"publish to $KV.KEYS.issuer.platform", "subscribe to _INBOX.>"},
+		},
+		bus.Admin: {
+			[]string{"publish to $JS.API.INFO", "publish to $JS.API.STREAM.CREATE.keyherald-doctor", "subscribe to $JS.API.>"},
+			[]string{"publish to $JS.API.STREAM.PURGE.KV_KEYS"},
+		},
+	} {
+		var calls []string
+		for _, c := range role.Forbidden(own, others) {
+			calls = append(calls, c.String())
+		}
+		for _, c := range want.forbidden {
+			if !slices.Contains(calls, c) {
+				t.Errorf("%s: %s is not forbidden", role, c)
+			}
+		}
+		for _, c := range want.allowed {
+			if slices.Contains(calls, c) {
+				t.Errorf("%s: %s is forbidden", role, c)
+			}
+		}
+	}
+	all := bus.Calls(others)
+	if n := len(bus.Role("nobody").Forbidden(own, others)); n != len(all) {
+		t.Errorf("to a role that does not exist %d calls are forbidden, of %d", n, len(all))
+	}
+	slices.SortFunc(all, func(a, b bus.Call) int { return slices.Compare([]byte(a.String()), []byte(b.String())) })
+	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
+		t.Error("a call is listed twice: it can be tried once only")
+	}
+}
+
+func TestPermissionsCoverSubjectsWithWildcards(t *testing.T) {
+	for _, test := range []struct {
+		allowed, subject string
+		want             bool
+	}{
+		{"a.b", "a.b", true}, {"a.b", "a.c", false}, {"a.b", "a", false}, {"a.b", "a.b.c", false},
+		{"a.*", "a.b", true}, {"a.*", "a.*", true}, {"a.*", "a.>", false}, {"a.*", "a", false}, {"a.*", "a.b.c", false},
+		{"a.>", "a.b", true}, {"a.>", "a.b.c", true}, {"a.>", "a.>", true}, {"a.>", "a", false}, {"a.>", "*.>", false}, {"a.>", ">", false},
+		{">", ">", true}, {">", "a", true}, {"a.b", "a.*", false}, {"*.>", ">", false}, {"*.>", "*.>", true},
+	} {
+		may := bus.Permissions{Subscribe: []string{test.allowed}}
+		if got := may.May(bus.Call{Verb: bus.Subscribe, Subject: test.subject}); got != test.want {
+			t.Errorf("leave for %s: %s is %t", test.allowed, test.subject, got)
+		}
+		if may.May(bus.Call{Verb: bus.Publish, Subject: test.subject}) {
+			t.Errorf("leave to subscribe is leave to publish to %s", test.subject)
+		}
+	}
+}
