@@ -22,6 +22,7 @@ type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
 	Gate       gateCmd       `cmd:"" help:"Judge tokens for a reverse proxy, for services in any language."`
 	Init       initCmd       `cmd:"" help:"Make the buckets on a NATS server or cluster, or check them."`
+	Doctor     doctorCmd     `cmd:"" help:"Look whether everything is safe: servers, buckets, clocks, and what each role may do."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
 	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, update, refresh, disable, enable."`
 	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`

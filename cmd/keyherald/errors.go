@@ -12,9 +12,9 @@ import (
 
 // The exit codes. 0 is success.
 const (
-	exitFailed    = 1 // it could not be done; for token verify: the token is refused
+	exitFailed    = 1 // it could not be done; for token verify: the token is refused; for doctor: something is unsafe
 	exitUsage     = 2 // the command line is wrong
-	exitUndecided = 3 // token verify only: not known now
+	exitUndecided = 3 // token verify and doctor only: not known now
 )
 
 // exitError carries an exit code other than exitFailed.

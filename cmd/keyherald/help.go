@@ -14,7 +14,7 @@ const description = `Machine-to-machine authentication with live keys.
 Flags have the environment twins that their help names: --data has KEYHERALD_DATA, and so on. Commands that an operator uses work against a running
 system over NATS: that of --data on this machine, or any with --nats and --nkey or --creds.
 
-Exit codes: 0 done, 1 failed or refused, 2 the command line is wrong, 3 undecided (token verify).`
+Exit codes: 0 done, 1 failed or refused, 2 the command line is wrong, 3 undecided (token verify, doctor).`
 
 // flagGroups are the headings under which flags stand that are not a command's own.
 func flagGroups() []kong.Group {
@@ -42,6 +42,10 @@ var examples = map[string]string{
 	"init": `
 		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
 		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json`,
+	"doctor": `
+		keyherald doctor --data d
+		keyherald doctor --nats nats://a:4222,nats://b:4222,nats://c:4222 --nkey operator.nk --monitor http://a:8222,http://b:8222,http://c:8222
+		keyherald doctor --nats nats://a:4222 --nkey operator.nk --check-role verifier=verifier.nk,issuer=issuer.creds --replicas 3 --json`,
 	"client create": `keyherald client create orders --scope "billing:read billing:write" --audience https://billing --offline`,
 	"client list":   `keyherald client list --json`,
 	"client show":   `keyherald client show orders`,

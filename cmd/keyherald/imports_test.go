@@ -23,6 +23,7 @@ var layers = []struct {
 	{"events/bus", []string{"events"}, "transport: it moves records and knows nothing about tokens"},
 	{"events/embedded", []string{"events/bus"}, "a server in process: it knows buckets and roles, not what is in them"},
 	{"events/natsconfig", []string{"events/bus"}, "configuration of other servers: text made of what the roles may do, and no I/O"},
+	{"events/doctor", []string{"events", "events/bus"}, "looks at servers and buckets from outside, as whoever operates them: no server, no registry"},
 	{"events/eventstest", []string{"events", "events/bus", "events/embedded"}, "test kit of the three above"},
 	{"verifier/ed25519fast", nil, "arithmetic, which must agree with crypto/ed25519 and nothing else; a leaf"},
 	{"verifier/jws", []string{"events/strictjson"}, "parses what strangers send: nothing that is not needed for it"},

@@ -14,8 +14,8 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 )
 
-// startCluster starts three servers that keep JetStream's data together.
-func startCluster(t *testing.T) []*foreign {
+// startCluster starts three servers that keep JetStream's data together, configured alike.
+func startCluster(t *testing.T, config ...string) []*foreign {
 	t.Helper()
 	var routes []*url.URL
 	var ports []int
@@ -33,7 +33,7 @@ func startCluster(t *testing.T) []*foreign {
 	}
 	var cluster []*foreign
 	for i, port := range ports {
-		cluster = append(cluster, startForeign(t, "", func(o *server.Options) {
+		cluster = append(cluster, startForeign(t, strings.Join(config, "\n"), func(o *server.Options) {
 			o.ServerName, o.Routes = fmt.Sprint("n", i), routes
 			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port}
 		}))

@@ -143,6 +143,8 @@ type address struct {
 	NATSName string `json:"nats_name,omitempty"` // the server's name in it, if not that of the URL
 	Issuer   string `json:"issuer"`
 	HTTP     string `json:"http"`
+	// SyncAlways says that the NATS server has each write on the disk before it acknowledges it: nobody else can read that.
+	SyncAlways bool `json:"sync_always,omitempty"`
 }
 
 func addressFile(dir string) string { return filepath.Join(dir, "serve.json") }

@@ -47,7 +47,10 @@ func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), erro
 	at := addresses{
 		issuer:   bus.Config{Server: server, SeedFile: server.KeyFile(bus.Issuer), Name: "keyherald issuer", Logger: a.log},
 		operator: &bus.Config{Server: server, SeedFile: server.KeyFile(bus.Operator), Name: "keyherald registry", Logger: a.log},
-		url:      publicURL(server.URL(), name), local: &address{NATS: server.URL(), NATSCA: c.NATSTLSCA, NATSName: name, Issuer: c.Issuer, HTTP: c.HTTP},
+		url:      publicURL(server.URL(), name),
+		local: &address{
+			NATS: server.URL(), NATSCA: c.NATSTLSCA, NATSName: name, Issuer: c.Issuer, HTTP: c.HTTP, SyncAlways: server.SyncAlways(),
+		},
 		verifierInbox: server.InboxPrefix(bus.Verifier), certificate: certificate,
 	}
 	stop := func() {

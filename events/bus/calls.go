@@ -95,20 +95,13 @@ func (b Bucket) names() []string {
 	return []string{probe}
 }
 
-// May reports whether the permissions allow a call.
+// May reports whether the permissions allow a call. What they do not must be refused.
 func (p Permissions) May(c Call) bool {
 	list := p.Publish
 	if c.Verb == Subscribe {
 		list = p.Subscribe
 	}
 	return slices.ContainsFunc(list, func(allowed string) bool { return covers(allowed, c.Subject) })
-}
-
-// Forbidden are the calls that must be refused to a credential of the role: all but those of [Role.Permissions]. Others are the
-// inbox prefixes of other credentials.
-func (r Role) Forbidden(inbox string, others ...string) []Call {
-	may := r.Permissions(inbox)
-	return slices.DeleteFunc(Calls(others...), may.May)
 }
 
 // covers reports whether a subject, which may have wildcards, too, is among those that allowed stands for.

@@ -41,6 +41,8 @@ type Config struct {
 	// Wait makes Connect try until its context ends when no server can be reached. Without it, the first refusal is
 	// returned. Once connected, a lost connection is always made again.
 	Wait bool
+	// OnlyURL keeps to the servers of URL. Otherwise, those that they tell of are tried, too, when they refuse or are lost.
+	OnlyURL bool
 	// Logger gets connection changes. The zero Logger is silent.
 	Logger zerolog.Logger
 }
@@ -155,6 +157,9 @@ func (c *Conn) options(cfg Config) ([]nats.Option, error) {
 	}
 	if prefix != "" {
 		options = append(options, nats.CustomInboxPrefix(prefix))
+	}
+	if cfg.OnlyURL {
+		options = append(options, nats.IgnoreDiscoveredServers())
 	}
 	return options, nil
 }

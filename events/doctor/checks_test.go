@@ -1,0 +1,148 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
+)
+
+// What cannot be brought about on loopback, or only slowly, the checks are told.
+
+var (
+	nine    = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	current = bus.Member{Name: "b", Current: true}
+)
+
+func one(name string, change func(*node)) *facts {
+	n := &node{Node: bus.Node{ID: "ID" + name, Name: name, Version: "2.15.2", Encrypted: true}, url: "nats://" + name + ":4222"}
+	if change != nil {
+		change(n)
+	}
+	return &facts{nodes: []*node{n}}
+}
+
+func several(all ...*facts) *facts {
+	f := &facts{}
+	for _, x := range all {
+		f.nodes = append(f.nodes, x.nodes...)
+	}
+	return f
+}
+
+func keys(b bus.Inspection) *facts {
+	return &facts{buckets: []*bucket{{Bucket: bus.Keys, Inspection: b, asked: nine, answered: nine.Add(time.Second)}}}
+}
+
+func at(ahead time.Duration) *facts {
+	return keys(bus.Inspection{Leader: "a", Time: nine.Add(ahead)})
+}
+
+func consumers(m *monitor, n int, change func(*follower)) *facts {
+	f := keys(bus.Inspection{Created: nine})
+	for i := range n {
+		c := follower{bucket: bus.Keys, created: nine, name: fmt.Sprint("kh_", i), since: nine, push: true, ends: 10 * time.Second}
+		change(&c)
+		m.followers = append(m.followers, c)
+	}
+	m.jetStream, m.now = true, nine.Add(time.Hour)
+	f.monitors = []*monitor{m}
+	return f
+}
+
+func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
+	for name, test := range map[string]struct {
+		check func(*facts) []Finding
+		facts *facts
+		want  []string // level and words of each line
+	}{
+		"a connection over a network without TLS": {checkEncryption, one("a", func(n *node) { n.Encrypted = false }), []string{"FAIL a is used over a network without TLS"}},
+		"a connection with TLS":                   {checkEncryption, one("a", nil), []string{"ok a: the connection is encrypted"}},
+		"two versions":                            {checkVersions, several(one("a", nil), one("b", func(n *node) { n.Version = "2.15.1" })), []string{"warn 2.15.1 on b, 2.15.2 on a"}},
+		"a version that is unknown":               {checkVersions, several(one("a", nil), one("b", func(n *node) { n.Version = "" })), []string{"warn that of b is unknown"}},
+		"an address that cannot be reached from here, of one that was named": {checkNodes, several(one("a", nil), one("", func(n *node) { n.ID, n.err = "", errors.New("no route") })),
+			[]string{"ok connected to a"}},
+		"a server that cannot be reached from here": {checkNodes, several(one("a", func(n *node) { n.monitor = &monitor{peers: 3} }), one("", func(n *node) { n.ID, n.err = "", errors.New("no route") })),
+			[]string{"ok connected to a", "warn others tell of"}},
+
+		"a member that is behind": {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 3, Followers: []bus.Member{current, {Name: "c", Lag: 7}}}), []string{"FAIL c is behind by 7 operations"}},
+		"a member that is down":   {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 3, Followers: []bus.Member{current, {Name: "c", Offline: true}}}), []string{"FAIL c is down"}},
+		"a member that is gone":   {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 3, Followers: []bus.Member{current}}), []string{"FAIL 2 servers keep it; needed: 3"}},
+		"no leader":               {checkMembers, keys(bus.Inspection{Clustered: true, Replicas: 3, Followers: []bus.Member{current}}), []string{"FAIL it has no leader"}},
+		"all members":             {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 2, Followers: []bus.Member{current}}), []string{"ok KEYS is current on a (leader), b"}},
+
+		"few consumers":  {checkConsumers, keys(bus.Inspection{Consumers: 49_999}), []string{"ok KEYS has 49999 of 100000"}},
+		"many consumers": {checkConsumers, keys(bus.Inspection{Consumers: 50_000}), []string{"warn KEYS has 50000 of 100000"}},
+		"too many":       {checkConsumers, keys(bus.Inspection{Consumers: 90_000}), []string{"FAIL KEYS has 90000 of 100000"}},
+
+		"consumers of verifiers":            {checkOwners, consumers(&monitor{}, 500, func(c *follower) { c.bound = true }), []string{"ok no consumer"}},
+		"consumers of a connection lost":    {checkOwners, consumers(&monitor{}, ending, func(*follower) {}), []string{"ok no consumer"}},
+		"consumers that should be gone":     {checkOwners, consumers(&monitor{}, ending+1, func(*follower) {}), []string{"warn nobody listens to 101 consumers"}},
+		"a consumer that is just made":      {checkOwners, consumers(&monitor{}, 1, func(c *follower) { c.ends, c.since = 0, nine.Add(time.Hour) }), []string{"ok no consumer"}},
+		"a consumer without an end":         {checkOwners, consumers(&monitor{}, 1, func(c *follower) { c.ends = 0 }), []string{"warn 1 consumers belong to nobody: KEYS.kh_0"}},
+		"a consumer of another account":     {checkOwners, consumers(&monitor{}, 1, func(c *follower) { c.ends, c.created = 0, nine.Add(1) }), []string{"ok no consumer"}},
+		"consumers that cannot be listed":   {checkOwners, consumers(&monitor{listErr: errors.New("too much")}, 0, nil), []string{"warn cannot be listed: too much"}},
+		"no monitor tells of any consumers": {checkOwners, keys(bus.Inspection{}), nil},
+
+		"a slow answer is no other clock":        {checkClocks, at(500 * time.Millisecond), []string{"ok those of a and this machine agree"}},
+		"less than what may be":                  {checkClocks, at(warnSkew + time.Second - 1), []string{"ok those of a and this machine agree"}},
+		"a little ahead":                         {checkClocks, at(warnSkew + time.Second), []string{"warn a and this machine differ by 2s or more: the first is ahead"}},
+		"a little behind":                        {checkClocks, at(-warnSkew), []string{"warn a and this machine differ by 2s or more: the first is behind"}},
+		"too far ahead":                          {checkClocks, at(failSkew + time.Second), []string{"FAIL a and this machine differ by 10s or more: the first is ahead"}},
+		"too far behind":                         {checkClocks, at(-failSkew), []string{"FAIL a and this machine differ by 10s or more: the first is behind"}},
+		"the set was confirmed, and never since": {checkFreshness, &facts{records: records{set: events.NewSet(nil), confirmed: nine, closed: nine.Add(time.Minute)}}, []string{"FAIL known to be complete 1m0s ago"}},
+		"records that could not be read":         {checkRecords, &facts{records: records{err: bus.ErrNoBucket}}, []string{"FAIL cannot be followed"}},
+		"a credential that was not tried in time": {checkRoles, one("a", func(n *node) {
+			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, err: context.DeadlineExceeded}}
+		}), []string{"warn verifier", "warn not tried"}},
+		"a bucket that does not answer": {checkSettings, &facts{buckets: []*bucket{{Bucket: bus.Keys, err: context.DeadlineExceeded}}}, []string{"FAIL KEYS: context deadline exceeded"}},
+		"a server that was not looked at": {checkSync, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, syncAlways: true, peers: 3} }),
+			[]string{"ok a writes", "warn 2 of 3 servers were not looked at"}},
+		"what is known of one server is not known of two": {checkSync, &facts{cfg: Config{SyncAlways: true}, nodes: several(one("a", nil), one("b", nil)).nodes}, []string{"warn a is unknown", "warn b is unknown"}},
+		"who may do everything": {checkRoles, one("a", func(n *node) { n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, too: bus.Calls()}} }),
+			append(slices.Repeat([]string{"FAIL verifier"}, mostCalls), fmt.Sprintf("FAIL may do %d other things", len(bus.Calls())-mostCalls), "warn not tried")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lines []string
+			found := test.check(test.facts)
+			for _, f := range found {
+				lines = append(lines, f.String())
+			}
+			if len(found) != len(test.want) {
+				t.Fatalf("found %d lines, want %d:\n%s", len(found), len(test.want), strings.Join(lines, "\n"))
+			}
+			for i, want := range test.want {
+				level, words, _ := strings.Cut(want, " ")
+				if string(found[i].Level) != level || !strings.Contains(lines[i], words) {
+					t.Errorf("%s\nis not %s with %q", lines[i], level, words)
+				}
+				if found[i].Level != OK && (found[i].Needed == "" || found[i].ToDo == "") {
+					t.Errorf("%s\nsays not what is needed, or what to do", lines[i])
+				}
+			}
+		})
+	}
+}
+
+func TestN_AWarningIsNoFailureAndWhatIsUnknownIsNotWell(t *testing.T) {
+	for _, test := range []struct {
+		finding         Finding
+		failed, unknown bool
+	}{
+		{ok("sync", ""), false, false},
+		{Finding{Level: Warn}, false, false},
+		{unknown("sync", "", ""), false, true},
+		{Finding{Level: Fail}, true, false},
+	} {
+		r := Report{Findings: []Finding{ok("sync", ""), test.finding}}
+		if r.Failed() != test.failed || r.Unknown() != test.unknown || test.unknown && test.finding.Level == OK {
+			t.Errorf("%s: failed %t, unknown %t", test.finding, r.Failed(), r.Unknown())
+		}
+	}
+}
