@@ -176,6 +176,9 @@ func (s *keySync) run(ctx context.Context, keys []ProviderKey) error {
 	return nil
 }
 
+// FetchedFrom is where the key of a record was fetched from by [Registry.SyncKeys]. Empty: an operator has registered it.
+func FetchedFrom(record *events.Key) string { return origin(record) }
+
 // origin is where a key was fetched from, or empty if an operator registered it.
 func origin(record *events.Key) string {
 	if record == nil {

@@ -102,6 +102,13 @@ var examples = map[string]string{
 	"token decode": `keyherald token decode < token`,
 	"watch":        `keyherald watch --json`,
 	"status":       `keyherald status --json`,
+	"backup": `
+		keyherald backup keyherald-2030-01-31.backup
+		keyherald backup - --nats nats://nats.example.com:4222 --nkey operator.nk > keyherald.backup`,
+	"restore": `
+		keyherald restore keyherald-2030-01-31.backup --check
+		keyherald restore keyherald-2030-01-31.backup --dry-run
+		keyherald restore keyherald-2030-01-31.backup --force`,
 	"nats-user add": `
 		keyherald nats-user add --role verifier billing --out billing.nk
 		keyherald nats-user add --role issuer node2 --public UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB`,

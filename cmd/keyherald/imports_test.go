@@ -41,6 +41,7 @@ var layers = []struct {
 	{"registry/admin/admintest", []string{"registry/admin"}, "test kit of the OpenAPI document"},
 	{"registry/lastuse", []string{"events", "events/bus"}, "notes that are worth little: nothing may depend on them"},
 	{"registry/refresh", []string{"events", "events/bus", "events/strictjson", "registry"}, "fetches what providers publish: who only writes records does not need it"},
+	{"registry/backup", []string{"events", "events/bus", "events/strictjson", "registry"}, "writes records as the registry may, all of them, and knows their state: no token service is needed for it"},
 	{"issuer/internal/claims", nil, "claims are written in one way; a leaf"},
 	{"issuer/mint", []string{"events", "verifier/jws", "issuer/internal/claims"}, "embedded in every service that mints: no server code"},
 	{"issuer/clientauth", []string{"events", "events/strictjson", "verifier/jws"}, "one file per credential; it reads records and does not write them"},

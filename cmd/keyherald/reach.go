@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -183,13 +184,20 @@ func replaceFile(name string, text []byte) error { return writeFile(name, text, 
 func createFile(name string, text []byte) error { return writeFile(name, text, os.Link) }
 
 func writeFile(name string, text []byte, place func(from, to string) error) error {
+	return fillFile(name, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}, place)
+}
+
+// fillFile has a file filled under another name, and puts it in its place when it is on the disk.
+func fillFile(name string, fill func(io.Writer) error, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // is gone already if all went well
-	_, err = f.Write(text)
-	if err == nil {
+	if err = fill(f); err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
