@@ -127,11 +127,11 @@ func (s *scanner) scan() error {
 		return err
 	}
 	l := &s.line
-	said, records := l.sum("sha256"), l.number("records")
+	said, records := l.text("sha256"), l.number("records")
 	switch {
 	case l.err != nil:
 		return l.err
-	case hex.EncodeToString(said[:]) != sum.SHA256:
+	case said != sum.SHA256:
 		return errors.New("the checksum is another one: something in the file was changed")
 	case records != uint64(sum.Records):
 		return fmt.Errorf("there are %d records, not %d", sum.Records, records)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,16 +175,6 @@ func (l *lineReader) time(name string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, l.text(name))
 	l.fail(name, err)
 	return t
-}
-
-func (l *lineReader) sum(name string) (s sum) {
-	raw, err := hex.DecodeString(l.text(name))
-	if err == nil && len(raw) != len(s) {
-		err = errors.New("not 64 hexadecimal digits")
-	}
-	l.fail(name, err)
-	copy(s[:], raw)
-	return s
 }
 
 // entry reads the line of a message.
