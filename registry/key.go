@@ -165,6 +165,11 @@ func chooseKeyID(set *events.Set, issuer *events.IssuerEntry, spec KeySpec) (eve
 // checkRoom refuses a client's sixth key. The number is there so that a forgotten rotation is noticed; no token becomes valid when two
 // registries exceed it at the same moment.
 func (r *Registry) checkRoom(set *events.Set, issuer *events.IssuerEntry) error {
+	return r.checkRoomFor(set, issuer, 1)
+}
+
+// checkRoomFor is checkRoom for more keys than one.
+func (r *Registry) checkRoomFor(set *events.Set, issuer *events.IssuerEntry, more int) error {
 	if issuer.Record.Type != events.TypeClient {
 		return nil
 	}
@@ -175,8 +180,8 @@ func (r *Registry) checkRoom(set *events.Set, issuer *events.IssuerEntry) error 
 			live = append(live, key.KeyID)
 		}
 	}
-	if len(live) >= events.MaxClientKeys {
-		return refuse(ErrTooManyKeys, "client %s has %d keys already (%v): retire or revoke one that is not in use", issuer.Name, len(live), live)
+	if more > 0 && len(live)+more > events.MaxClientKeys {
+		return refuse(ErrTooManyKeys, "client %s has %d keys already (%v), and may have %d: retire or revoke one that is not in use", issuer.Name, len(live), live, events.MaxClientKeys)
 	}
 	return nil
 }

@@ -10,3 +10,6 @@ const DefaultMaxClients = 200_000
 // undoTimeout bounds taking back a credential that should not have been added. It goes on when whoever asked for the credential has gone, and holds up
 // everybody else who decides by several records: a few writes' time, and no longer.
 const undoTimeout = 10 * time.Second
+
+// maxImported is how many keys a JWK set to import has at most. A client may have five; this is for external issuers.
+const maxImported = 100

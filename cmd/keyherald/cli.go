@@ -25,7 +25,7 @@ type cli struct {
 	Doctor     doctorCmd     `cmd:"" help:"Look whether everything is safe: servers, buckets, clocks, and what each role may do."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
 	Issuer     issuerCmd     `cmd:"" help:"External issuers, such as the one users log in at: add, list, show, update, refresh, disable, enable."`
-	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke."`
+	Key        keyCmd        `cmd:"" help:"Keys of clients: add, list, rotate, retire, revoke, export, import."`
 	Secret     secretCmd     `cmd:"" help:"API keys of clients: add, list, revoke."`
 	Cert       certCmd       `cmd:"" help:"Certificates of clients: add, remove, subject, list, clear."`
 	Federation federationCmd `cmd:"" help:"Identities that external issuers vouch for: add, list, remove."`

@@ -70,9 +70,13 @@ var examples = map[string]string{
 	"key list": `
 		keyherald key list
 		keyherald key list orders --json`,
-	"key rotate":    `keyherald key rotate orders --overlap 1h > orders.new.key`,
-	"key retire":    `keyherald key retire orders pogP`,
-	"key revoke":    `keyherald key revoke orders pogP --reason "laptop stolen"`,
+	"key rotate": `keyherald key rotate orders --overlap 1h > orders.new.key`,
+	"key retire": `keyherald key retire orders pogP`,
+	"key revoke": `keyherald key revoke orders pogP --reason "laptop stolen"`,
+	"key export": `keyherald key export orders > orders.jwks`,
+	"key import": `
+		keyherald key import orders orders.jwks
+		keyherald key import login - < login.jwks`,
 	"secret add":    `keyherald secret add orders > orders.secret`,
 	"secret list":   `keyherald secret list orders`,
 	"secret revoke": `keyherald secret revoke orders 5p22fX0M`,

@@ -17,6 +17,8 @@ type keyCmd struct {
 	Rotate keyRotateCmd `cmd:"" help:"Register a new key now, and let the old ones end after an overlap. Prints as add does."`
 	Retire keyRetireCmd `cmd:"" help:"Give a key an end, by default as soon as no live token depends on it."`
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key for ever: every connected verifier refuses it within milliseconds."`
+	Export keyExportCmd `cmd:"" help:"Print the public keys that are trusted now or will be, as a JWK set."`
+	Import keyImportCmd `cmd:"" help:"Register all keys of a JWK set, or none. Prints the new kids."`
 }
 
 // publicKey is the flags of those who bring their own key.
