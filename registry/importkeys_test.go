@@ -42,7 +42,7 @@ func TestParseKeySet(t *testing.T) {
 		"a kid twice in one key":          {jwks(eventstest.KeyJSON(1, `"kid":"a","kid":"b"`)), registry.ErrInvalid, "not a JWK set"},
 	} {
 		specs, err := registry.ParseKeySet(c.text)
-		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) || specs != nil {
+		if !errors.Is(err, c.kind) || errors.Is(err, registry.ErrInvalid) != (c.kind == registry.ErrInvalid) || !strings.Contains(err.Error(), c.want) || specs != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), rfc8037d) || strings.Contains(err.Error(), rfc8037d[:8])) {

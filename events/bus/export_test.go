@@ -33,3 +33,6 @@ func (c *Conn) PublishHarmless(subject string, change func(*nats.Msg)) error {
 	}
 	return c.nc.Flush()
 }
+
+// ReadThrough is what [Conn.Read] does with a watch.
+var ReadThrough = readThrough

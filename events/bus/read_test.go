@@ -3,7 +3,9 @@ package bus_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,33 +52,72 @@ func TestN_ReadBringsAllThatIsRetained(t *testing.T) {
 	}
 }
 
-// A bucket of which all names are written again and again, and that keeps one message of each, is read without missing a name: what was
+// A bucket of which all names are written again, and that keeps one message of each, is read without missing a name: what was
 // pushed out before it was read has a successor, which comes.
 func TestN_ReadMissesNothingThatIsPushedOutMeanwhile(t *testing.T) {
 	t.Parallel()
 	server := eventstest.Server(t)
-	const names = 50
+	const names = 400
+	value := string(make([]byte, 15_000)) // of all of them together, not everything is under way at one time
 	for i := range names {
-		server.Write(bus.Usage, fmt.Sprintf("key.orders.k%d", i), `{"at":1}`)
+		server.Write(bus.Usage, fmt.Sprint(i), value)
 	}
-	read := server.Connect(bus.Operator)
-	for range 20 {
-		seen := map[string]bool{}
-		first := true
-		through, err := read.Read(soon(t), bus.Usage, func(e events.Entry) error {
-			if first { // all of them, while the first is being looked at
-				first = false
-				for i := range names {
-					server.Write(bus.Usage, fmt.Sprintf("key.orders.k%d", i), `{"at":2}`)
-				}
+	seen := map[string]bool{}
+	through, err := server.Connect(bus.Operator).Read(soon(t), bus.Usage, func(e events.Entry) error {
+		if len(seen) == 0 {
+			for i := range names {
+				server.Write(bus.Usage, fmt.Sprint(i), value)
 			}
-			seen[e.Name] = true
-			return nil
-		})
-		if err != nil || len(seen) != names {
-			t.Fatalf("%d of %d names up to %d, %v", len(seen), names, through, err)
 		}
+		seen[e.Name] = true
+		return nil
+	})
+	if err != nil || len(seen) != names {
+		t.Errorf("%d of %d names up to %d, %v", len(seen), names, through, err)
 	}
+}
+
+// told is a watch that delivers what a test says.
+type told struct {
+	deliveries chan bus.Delivery
+	failed     chan error
+}
+
+func (w told) Deliveries() <-chan bus.Delivery { return w.deliveries }
+func (w told) Failed() <-chan error            { return w.failed }
+func (told) Stop()                             {}
+
+// A watch may say that nothing is pending when it has not sent everything, and may send a message twice.
+func TestN_ReadBelievesTheStreamAndNotTheWatch(t *testing.T) {
+	t.Parallel()
+	message := func(revision, pending uint64) bus.Delivery {
+		return bus.Delivery{Entry: events.Entry{Name: "n", Revision: revision}, Through: revision, Pending: pending}
+	}
+	w := told{make(chan bus.Delivery, 10), make(chan error, 1)}
+	for _, d := range []bus.Delivery{{Through: 0}, message(1, 0), message(1, 0), {Through: 1}, message(3, 1), message(4, 0), message(5, 0)} {
+		w.deliveries <- d
+	}
+	var seen []uint64
+	take := func(e events.Entry) error {
+		seen = append(seen, e.Revision)
+		return nil
+	}
+	through, err := bus.ReadThrough(soon(t), w, 3, take)
+	if err != nil || through != 4 || !slices.Equal(seen, []uint64{1, 3, 4}) {
+		t.Errorf("%d up to %d, %v", seen, through, err)
+	}
+	<-w.deliveries
+	lost := errors.New("lost")
+	w.failed <- lost
+	if _, err := bus.ReadThrough(soon(t), w, 9, take); !errors.Is(err, lost) {
+		t.Errorf("a watch that has failed: %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := told{make(chan bus.Delivery, 10), make(chan error, 1)}
+		if _, err := bus.ReadThrough(t.Context(), w, 9, take); err == nil {
+			t.Error("a watch that has fallen silent is taken for one that has nothing to say")
+		}
+	})
 }
 
 func TestN_ReadOfABucketWhoseMessagesHaveExpired(t *testing.T) {

@@ -80,15 +80,15 @@
 //
 // Phases, each of which is acknowledged before the next begins:
 //
-//  1. what denies: revocations, used assertions, keys that their record revokes
+//  1. what denies: revocations, used assertions, keys that are there and that their record revokes or ends
 //  2. delete markers
 //  3. issuers and clients that are there: disabled ones, and the bounds of all others, before any key gets in under them
 //  4. credentials
 //  5. keys
 //  6. issuers and clients that are not there: a key is trusted from here on, with everything that it should be bounded by
 //
-// So there is no moment in which something is accepted that is accepted neither before nor after, but for this: a key or credential that a
-// client has before, and is to be deleted or changed, can meet the bounds that the client has after.
+// So there is no moment in which something is accepted that is accepted neither before nor after, but for this: credentials that a client has
+// before, and a key that is replaced by another one under its kid, can meet the bounds that the client has after.
 //
 // # Others, and failures
 //
