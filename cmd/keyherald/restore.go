@@ -100,7 +100,10 @@ func (c *restoreCmd) restore(ctx context.Context, a *app, archive *backup.Archiv
 			"look at the plan, and give --force if that is what you want"}
 	}
 	if err := archive.Restore(ctx, conn, plan, options, restoredBy(a), meter(a)); err != nil {
-		return fmt.Errorf("the restore is not complete: %w", err)
+		if ctx.Err() != nil { // of which nothing else is said
+			fmt.Fprintln(a.err, "keyherald: the restore is not complete: the same command again does the rest")
+		}
+		return &hinted{fmt.Errorf("the restore is not complete: %w", err), "give the same command again: it does the rest"}
 	}
 	report.Done = true
 	if !c.JSON {

@@ -59,15 +59,14 @@ func (p *planner) decide(b bus.Bucket, name string, it *item) error {
 		return nil
 	case it.saved != present:
 		return p.remove(b, name, it)
+	case it.revision == 0:
+		p.effect.Add++
+		p.step(giving(b, name), step{bucket: b, name: name, item: it})
+		return nil
 	}
 	saved, err := p.archive.load(it)
 	if err != nil {
 		return err
-	}
-	if it.live == absent && it.revision == 0 {
-		p.effect.Add++
-		p.step(giving(b, name), step{bucket: b, name: name, item: it})
-		return nil
 	}
 	if isFetched(b, name, saved.Value) { // what the bucket says of it is what its provider has said since
 		p.effect.Left++
@@ -174,8 +173,11 @@ func (p *planner) remember(b bus.Bucket, name string, it *item) error {
 	return nil
 }
 
-// remove deletes what the backup does not have.
+// remove deletes what the backup does not have, but for the platform, without which there is nothing.
 func (p *planner) remove(b bus.Bucket, name string, it *item) error {
+	if b == bus.Keys && name == events.IssuerRecord(events.Platform).String() {
+		return nil
+	}
 	if isFetched(b, name, it.found.value) {
 		record, err := events.ParseRecordName(name)
 		if err != nil {

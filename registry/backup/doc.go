@@ -97,7 +97,7 @@
 // no write depends on one that was made before. At the end a second plan shows whether anything is left to do ([Archive.Restore]).
 //
 // Whether the buckets are those of the same platform (issuer URL and account) is asked first: of another they are refused ([ErrOtherPlatform])
-// unless [Options] allow it. Buckets that a restore finds without any platform are new.
+// unless [Options] allow it, and even then the platform's own record is replaced, and never deleted. Buckets that a restore finds without any platform are new.
 //
 // Memory holds no records, but some 200 bytes for each name, and the values of those that are different.
 package backup

@@ -71,7 +71,7 @@ func TestF_NoMomentOfARestoreAcceptsWhatIsAcceptedNeitherBeforeNorAfter(t *testi
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := start(t)
-	for round := range 40 {
+	for round := range 25 {
 		w.scramble(random, round)
 		file := w.save()
 		w.scramble(random, round)

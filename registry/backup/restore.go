@@ -36,7 +36,6 @@ func (a *Archive) Restore(ctx context.Context, to Target, plan *Plan, o Options,
 		}
 	}
 	end()
-	o.OtherPlatform = false // it is the backup's by now
 	after, err := a.Plan(ctx, to, o, meter)
 	if err != nil {
 		return fmt.Errorf("looking at what was restored: %w", err)

@@ -257,6 +257,8 @@ func TestRestoreOfAnotherPlatformIsRefused(t *testing.T) {
 	if _, err := open(t, none.save()).Plan(t.Context(), w.conn, backup.Options{}, nil); !errors.Is(err, backup.ErrOtherPlatform) {
 		t.Errorf("a backup without a platform: %v", err)
 	}
+	w.restore(none.save(), backup.Options{OtherPlatform: true})
+	w.has(bus.Keys, map[string]string{"issuer.platform": platformJSON, "issuer.orders": clientJSON()})
 }
 
 // A revocation or used assertion is not written again when it is over, by the clock of the restore.
