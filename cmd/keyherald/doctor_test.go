@@ -145,3 +145,24 @@ func TestDoctorRefusesFlagsThatMakeNoSense(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctorTakesSeedsAndCredentials(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"a.nk": "SUAFAKESEED", "b.creds": "-----BEGIN NATS USER JWT-----\nfake\n"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := doctor.Credential{Role: bus.Issuer, SeedFile: file}
+		if name == "b.creds" {
+			want = doctor.Credential{Role: bus.Issuer, CredsFile: file}
+		}
+		if have, err := roleCredential("issuer=" + file); err != nil || have != want {
+			t.Errorf("%s: %+v, %v", name, have, err)
+		}
+	}
+	if _, err := roleCredential("issuer=" + filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "--check-role") {
+		t.Error(err)
+	}
+}

@@ -127,21 +127,28 @@ func isAddress(host string) bool {
 	return err == nil
 }
 
-// readNodes connects to each server that is known.
+// readNodes connects to each server that is known, to all at once: an address that nobody answers at takes its time.
 func (f *facts) readNodes(ctx context.Context) {
 	given, discovered := f.conn.Servers()
+	nodes := make([]*node, len(given)+len(discovered))
+	var reading sync.WaitGroup
 	for i, server := range append(given, discovered...) {
-		n := &node{url: server, given: i < len(given)}
-		conn, err := bus.Connect(ctx, f.at(server))
-		if err == nil {
-			n.Node = conn.Node()
-			n.Name, n.Version = short(n.Name), short(n.Version)
-			conn.Close()
+		reading.Go(func() {
+			n := &node{url: server, given: i < len(given)}
+			conn, err := bus.Connect(ctx, f.at(server))
+			if n.err = err; err == nil {
+				n.Node = conn.Node()
+				n.Name, n.Version = short(n.Name), short(n.Version)
+				conn.Close()
+			}
+			nodes[i] = n
+		})
+	}
+	reading.Wait()
+	for _, n := range nodes {
+		if n.ID == "" || !slices.ContainsFunc(f.nodes, func(m *node) bool { return m.ID == n.ID }) { // else the same one by another address
+			f.nodes = append(f.nodes, n)
 		}
-		if n.err = err; n.ID != "" && slices.ContainsFunc(f.nodes, func(m *node) bool { return m.ID == n.ID }) {
-			continue // the same one by another address
-		}
-		f.nodes = append(f.nodes, n)
 	}
 }
 
