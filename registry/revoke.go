@@ -76,13 +76,21 @@ func (r *Registry) RevokeToken(ctx context.Context, caller Caller, id events.Tok
 		case exp.After(now.Add(events.MaxTokenTTL + events.MaxLeeway)):
 			return refuse(ErrInvalid, "revoke token: it ends at %s, and nobody accepts a token that is to live longer than %s; if its issuer is not to be trusted, disable it or revoke its key", exp.UTC().Format(time.RFC3339), events.MaxTokenTTL)
 		}
-		value, err := (&events.TokenRevocation{Expires: exp.Unix(), Reason: reason}).Encode()
+		record := events.TokenRevocation{Expires: exp.Unix(), Reason: reason}
+		value, err := record.Encode()
 		if err != nil {
 			return &refusal{ErrInvalid, err}
 		}
 		revoked, err = r.revoke(ctx, caller, bus.Revocations, id.String(), func(e events.Entry) []byte {
 			if lasts(e, exp) {
 				return nil
+			}
+			if said, err := events.ParseTokenRevocation(e.Value); err == nil {
+				longer := record
+				longer.Extra = said.Extra
+				if kept, err := longer.Encode(); err == nil { // else it is too long with them
+					return kept
+				}
 			}
 			return value
 		}, l)
