@@ -56,10 +56,10 @@ func openDirectory(dir string) (_ *directory, err error) {
 			_ = d.release()
 		}
 	}()
-	if err := d.removeLeftovers(); err != nil {
+	if err := d.checkVersion(); err != nil {
 		return nil, err
 	}
-	if err := d.checkVersion(); err != nil {
+	if err := d.removeLeftovers(); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -143,7 +143,7 @@ func (d *directory) writeVersion() error {
 		return fmt.Errorf("read data directory: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() != lockFile {
+		if e.Name() != lockFile && !strings.HasPrefix(e.Name(), tempPrefix) {
 			return fmt.Errorf("%s was not made by keyherald: it contains %s and no %s: use another data directory", d.path, e.Name(), versionFile)
 		}
 	}
