@@ -1,0 +1,17 @@
+package deploy
+
+import (
+	"net"
+	"testing"
+)
+
+// freeAddress is an address of the loopback interface that nobody uses now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
