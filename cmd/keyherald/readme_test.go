@@ -28,7 +28,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := readmeCommands(t, string(text))
+	commands := shellCommands(t, string(text), 15)
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223", "127.0.0.1:9180"} {
 		free := freeAddress(t)
 		commands = strings.ReplaceAll(commands, port, free)
@@ -56,12 +56,12 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 
 var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
 
-// readmeCommands returns the blocks as one script that says where it is, without what builds the program or waits for a person.
-func readmeCommands(t *testing.T, readme string) string {
+// shellCommands returns the blocks as one script that says where it is, without what builds the program or waits for a person.
+func shellCommands(t *testing.T, text string, atLeast int) string {
 	var script strings.Builder
-	blocks := shellBlock.FindAllStringSubmatch(readme, -1)
-	if len(blocks) < 15 {
-		t.Fatalf("%d shell blocks in the README", len(blocks))
+	blocks := shellBlock.FindAllStringSubmatch(text, -1)
+	if len(blocks) < atLeast {
+		t.Fatalf("%d shell blocks", len(blocks))
 	}
 	for _, block := range blocks {
 		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {

@@ -19,6 +19,7 @@ import (
 type world struct {
 	t      *testing.T
 	binary string
+	data   string // directory of a running serve
 	issuer string // URL of a running serve
 	gate   string
 	nats   string // URL of NATS' monitor
@@ -85,26 +86,38 @@ func (w *world) start(ready string, args ...string) {
 			w.t.Log(said.String())
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // between two attempts
-		if resp, err := http.Get(ready + "/readyz"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+	w.eventually(args[0]+" is ready", func() bool {
+		resp, err := http.Get(ready + "/readyz")
+		if err != nil {
+			return false
 		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) { // between two looks
 		if time.Now().After(deadline) {
-			w.t.Fatalf("%v is not ready", args)
+			w.t.Fatalf("it did not become so: %s", what)
 		}
 	}
+}
+
+// startBoth starts a node and a gate.
+func (w *world) startBoth() {
+	w.t.Helper()
+	issuer, gate := freeAddress(w.t), freeAddress(w.t)
+	w.data, w.issuer, w.gate = filepath.Join(w.t.TempDir(), "d"), "http://"+issuer, "http://"+gate
+	w.start(w.issuer, "serve", "--data", w.data, "--http", issuer, "--nats-listen", "127.0.0.1:0")
+	w.start(w.gate, "gate", "--data", w.data, "--listen", gate, "--audience", "https://orders", "--policy", "orders=scope:orders:read")
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, binary: buildKeyherald(t), helps: map[string]string{}}
-	data, issuer, gate := filepath.Join(t.TempDir(), "d"), freeAddress(t), freeAddress(t)
-	w.issuer, w.gate = "http://"+issuer, "http://"+gate
-	w.start(w.issuer, "serve", "--data", data, "--http", issuer, "--nats-listen", "127.0.0.1:0")
-	w.start(w.gate, "gate", "--data", data, "--listen", gate, "--audience", "https://orders", "--policy", "orders=scope:orders:read")
+	w.startBoth()
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, HTTPHost: "127.0.0.1", HTTPPort: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
