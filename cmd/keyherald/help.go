@@ -106,6 +106,9 @@ var examples = map[string]string{
 	"token decode": `keyherald token decode < token`,
 	"watch":        `keyherald watch --json`,
 	"status":       `keyherald status --json`,
+	"ready": `
+		keyherald ready
+		keyherald ready http://127.0.0.1:9180 --timeout 2s`,
 	"backup": `
 		keyherald backup keyherald-2030-01-31.backup
 		keyherald backup - --nats nats://nats.example.com:4222 --nkey operator.nk > keyherald.backup`,
