@@ -48,6 +48,9 @@ var layers = []struct {
 	{"issuer/peer", nil, "who sent a request: decided before anything else is known of it; a leaf"},
 	{"issuer", []string{"events", "events/strictjson", "verifier", "verifier/jws", "registry", "issuer/clientauth", "issuer/mint", "issuer/peer", "issuer/internal/claims"},
 		"the token service: it gets the bus handed in by who wires it"},
+	{"deploy/compose/setup", nil, "credentials for docker-compose.yml: what the roles may do it asks the keyherald beside it"},
+	{"deploy/compose/billing", []string{"verifier", "verifier/httpauth", "verifier/metrics"}, "the example of a service: what it needs is what a service needs"},
+	{"deploy/compose/legacy", nil, "the example of a service that knows nothing of tokens"},
 }
 
 // outside says who alone may import a package of somebody else.
@@ -60,7 +63,7 @@ var outside = []struct {
 	{"github.com/nats-io/nats-server", []string{"events/embedded"}, "30 MB of server belong to serve, and to nobody who only verifies"},
 	{"github.com/nats-io/jwt", []string{"events/natsconfig"}, "who only connects has a JWT in a file, and does not read it"},
 	{"github.com/alecthomas/kong", []string{"cmd/keyherald"}, "the command line is not a library"},
-	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "verifier/gate", "cmd/keyherald"}, "metrics are for servers"},
+	{"github.com/prometheus", []string{"issuer", "verifier/metrics", "verifier/gate", "cmd/keyherald", "deploy/compose/billing"}, "metrics are for servers"},
 	{"google.golang.org/grpc", []string{"verifier/grpcauth"}, "who has no gRPC must not compile it"},
 	{"google.golang.org/genproto", []string{"verifier/grpcauth"}, "for one message of it, in which gRPC says when to try again"},
 	{"google.golang.org/protobuf", []string{"verifier/grpcauth"}, "as gRPC: records and tokens are JSON"},
