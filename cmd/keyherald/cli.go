@@ -21,6 +21,7 @@ type cli struct {
 
 	Serve      serveCmd      `cmd:"" help:"Run everything: NATS with the buckets, the token service, the registry."`
 	Gate       gateCmd       `cmd:"" help:"Judge tokens for a reverse proxy, for services in any language."`
+	Ready      readyCmd      `cmd:"" help:"Ask a serve or gate whether it answers now: for health checks."`
 	Init       initCmd       `cmd:"" help:"Make the buckets on a NATS server or cluster, or check them."`
 	Doctor     doctorCmd     `cmd:"" help:"Look whether everything is safe: servers, buckets, clocks, and what each role may do."`
 	Client     clientCmd     `cmd:"" help:"Service clients: create, list, show, update, disable, enable."`
@@ -32,7 +33,6 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Tokens: mint offline, request online, assert, verify, revoke, decode."`
 	Watch      watchCmd      `cmd:"" help:"Print every change as it is applied, one line each, until stopped."`
 	Status     statusCmd     `cmd:"" help:"Show revision, freshness, issuers, keys by state, and rejected records."`
-	Ready      readyCmd      `cmd:"" help:"Ask a serve or gate whether it answers now: for health checks."`
 	Backup     backupCmd     `cmd:"" help:"Save all records in one file."`
 	Restore    restoreCmd    `cmd:"" help:"Restore the records that a backup has, to new buckets or over existing ones."`
 	NatsUser   natsUserCmd   `cmd:"" name:"nats-user" help:"Users of the embedded NATS server: add, list, revoke."`

@@ -39,6 +39,9 @@ var examples = map[string]string{
 		keyherald gate --data d --audience https://orders --scope orders:read
 		keyherald gate --nats nats://nats.example.com:4222 --nkey verifier.nk --audience https://orders --listen unix:/run/keyherald/gate.sock
 		keyherald gate --audience https://orders --policy read=scope:orders:read --policy admin=scope:orders:admin,audience:https://admin`,
+	"ready": `
+		keyherald ready
+		keyherald ready http://127.0.0.1:9180 --timeout 2s`,
 	"init": `
 		keyherald init --nats nats://nats.example.com:4222 --nkey admin.nk --replicas 3
 		keyherald init --nats nats://nats.example.com:4222 --nkey operator.nk --check --json`,
@@ -106,9 +109,6 @@ var examples = map[string]string{
 	"token decode": `keyherald token decode < token`,
 	"watch":        `keyherald watch --json`,
 	"status":       `keyherald status --json`,
-	"ready": `
-		keyherald ready
-		keyherald ready http://127.0.0.1:9180 --timeout 2s`,
 	"backup": `
 		keyherald backup keyherald-2030-01-31.backup
 		keyherald backup - --nats nats://nats.example.com:4222 --nkey operator.nk > keyherald.backup`,
