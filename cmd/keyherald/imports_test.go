@@ -48,7 +48,7 @@ var layers = []struct {
 	{"issuer/peer", nil, "who sent a request: decided before anything else is known of it; a leaf"},
 	{"issuer", []string{"events", "events/strictjson", "verifier", "verifier/jws", "registry", "issuer/clientauth", "issuer/mint", "issuer/peer", "issuer/internal/claims"},
 		"the token service: it gets the bus handed in by who wires it"},
-	{"deploy/compose/setup", nil, "credentials for docker-compose.yml: what the roles may do it asks the keyherald beside it"},
+	{"deploy/compose/setup", nil, "credentials for docker-compose.yml: users and what they may do it asks of the keyherald beside it"},
 	{"deploy/compose/billing", []string{"verifier", "verifier/httpauth", "verifier/metrics"}, "the example of a service: what it needs is what a service needs"},
 	{"deploy/compose/legacy", nil, "the example of a service that knows nothing of tokens"},
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 )
 
@@ -37,7 +38,7 @@ func main() {
 // service is what one gets into its volume.
 type service struct {
 	name  string
-	roles []string // whose seeds it has
+	roles []string // the service is a user of NATS in each of them, and has the seeds
 	ca    bool     // knows the others by the authority
 	hosts []string // names in its certificate; none: it has no certificate
 	nats  bool     // has the users
@@ -59,22 +60,21 @@ func services() []service {
 	)
 }
 
+// user is the name of the NATS user that a service is in a role. No two services are the same: one that leaks is taken away alone.
+func (s service) user(role string) string { return s.name + "-" + role }
+
 func run(volumes, keyherald string) error {
 	own := filepath.Join(volumes, "setup")
 	authority, err := openAuthority(own)
 	if err != nil {
 		return fmt.Errorf("the authority: %w", err)
 	}
-	users, err := openUsers(own)
+	config, err := makeUsers(own, keyherald)
 	if err != nil {
 		return fmt.Errorf("the NATS users: %w", err)
 	}
-	config, err := users.config(keyherald)
-	if err != nil {
-		return err
-	}
 	for _, s := range services() {
-		if err := s.fill(filepath.Join(volumes, s.name), authority, users, config); err != nil {
+		if err := s.fill(own, filepath.Join(volumes, s.name), authority, config); err != nil {
 			return fmt.Errorf("the volume of %s: %w", s.name, err)
 		}
 	}
@@ -82,8 +82,21 @@ func run(volumes, keyherald string) error {
 	return nil
 }
 
+// makeUsers makes the seeds that are not in dir yet, and returns the part of a NATS server's configuration that says what the users may do.
+func makeUsers(dir, keyherald string) ([]byte, error) {
+	args := []string{"nats-config", "nkeys", "--seeds", dir}
+	for _, s := range services() {
+		for _, role := range s.roles {
+			args = append(args, s.user(role)+":"+role)
+		}
+	}
+	cmd := exec.Command(keyherald, args...)
+	cmd.Stderr = os.Stderr
+	return cmd.Output()
+}
+
 // fill writes the files of a service.
-func (s service) fill(dir string, authority *authority, users users, config []byte) error {
+func (s service) fill(own, dir string, authority *authority, config []byte) error {
 	files := map[string][]byte{}
 	if s.ca {
 		files["ca.pem"] = encode(blockCertificate, authority.cert.Raw)
@@ -92,7 +105,11 @@ func (s service) fill(dir string, authority *authority, users users, config []by
 		files["users.conf"] = config
 	}
 	for _, role := range s.roles {
-		files[role+".nk"] = users[role].seed
+		seed, err := os.ReadFile(filepath.Join(own, s.user(role)+".nk"))
+		if err != nil {
+			return err
+		}
+		files[role+".nk"] = seed
 	}
 	if len(s.hosts) > 0 {
 		cert, key, err := authority.sign(s.hosts)

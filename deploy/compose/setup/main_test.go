@@ -74,7 +74,8 @@ func testCredentials(t *testing.T, s setup) {
 		names = append(names, name)
 	}
 	want := []string{
-		"setup/authority.pem", "setup/admin.nk", "setup/issuer.nk", "setup/operator.nk", "setup/verifier.nk",
+		"setup/authority.pem", "setup/init-admin.nk", "setup/issuer-1-issuer.nk", "setup/issuer-1-operator.nk", "setup/issuer-2-issuer.nk",
+		"setup/issuer-2-operator.nk", "setup/billing-verifier.nk", "setup/gate-verifier.nk", "setup/operator-operator.nk",
 		"init/ca.pem", "init/admin.nk", "operator/ca.pem", "operator/operator.nk", "nginx/tls.pem", "nginx/tls.key",
 		"billing/ca.pem", "billing/verifier.nk", "gate/ca.pem", "gate/verifier.nk",
 		"issuer-1/ca.pem", "issuer-1/issuer.nk", "issuer-1/operator.nk", "issuer-2/ca.pem", "issuer-2/issuer.nk", "issuer-2/operator.nk",
@@ -87,7 +88,14 @@ func testCredentials(t *testing.T, s setup) {
 	if !slices.Equal(names, want) {
 		t.Errorf("got  %v\nwant %v", names, want)
 	}
+	seeds := map[string]string{}
 	for name, text := range files {
+		if other := seeds[string(text)]; other != "" && strings.HasSuffix(name, ".nk") && !strings.HasPrefix(name, "setup/") {
+			t.Errorf("%s and %s are the same", name, other)
+		}
+		if !strings.HasPrefix(name, "setup/") {
+			seeds[string(text)] = name
+		}
 		if !strings.HasPrefix(name, "setup/") && !strings.HasSuffix(name, ".key") && bytes.Contains(text, []byte("PRIVATE KEY")) {
 			t.Errorf("there is a private key in %s", name)
 		}
@@ -159,7 +167,7 @@ func testServers(t *testing.T, s setup) {
 		t.Errorf("routes %v, not advertised: %v", o.Routes, o.Cluster.NoAdvertise)
 	case o.NoAuthUser != "" || o.Websocket.Port != 0 || o.MQTT.Port != 0 || o.LeafNode.Port != 0:
 		t.Error("there is a way in without a credential")
-	case len(o.Nkeys) != 4:
+	case len(o.Nkeys) != 8:
 		t.Errorf("%d users", len(o.Nkeys))
 	}
 	for _, u := range o.Nkeys {
