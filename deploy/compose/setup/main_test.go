@@ -161,7 +161,8 @@ func testServers(t *testing.T, s setup) {
 	switch {
 	case o.ServerName != "nats-2" || !o.JetStream || !o.SyncAlways || o.StoreDir != filepath.Join(volume, "data"):
 		t.Errorf("JetStream of %s: %v, in %s, synced always: %v", o.ServerName, o.JetStream, o.StoreDir, o.SyncAlways)
-	case o.TLSConfig == nil || o.Cluster.TLSConfig == nil || o.Cluster.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert || o.AllowNonTLS:
+	case o.TLSConfig == nil || o.Cluster.TLSConfig == nil || o.Cluster.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert ||
+		o.Cluster.TLSConfig.ClientCAs == nil || o.AllowNonTLS:
 		t.Error("clients or servers may come without TLS, or servers without a certificate")
 	case len(o.Routes) != 3 || !o.Cluster.NoAdvertise:
 		t.Errorf("routes %v, not advertised: %v", o.Routes, o.Cluster.NoAdvertise)
