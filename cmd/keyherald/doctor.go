@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/doctor"
 )
@@ -93,6 +95,7 @@ func roleCredential(text string) (doctor.Credential, error) {
 	if !slices.Contains(bus.Roles(), role) || file == "" {
 		return doctor.Credential{}, usage("--check-role is ROLE=FILE, with the role admin, operator, issuer or verifier")
 	}
+	file = kong.ExpandPath(file)
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return doctor.Credential{}, fmt.Errorf("--check-role: %w", err)

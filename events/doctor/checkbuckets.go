@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,9 @@ func checkSettings(f *facts) (found []Finding) {
 		case errors.Is(b.err, bus.ErrNoBucket):
 			found = append(found, fail("bucket", string(b.Bucket)+" does not exist",
 				"all five", "find out who removed it, or make them with keyherald init"))
+		case errors.Is(b.err, context.DeadlineExceeded):
+			found = append(found, fail("bucket", string(b.Bucket)+": no server answers for it in time",
+				"a leader", "start the servers that keep it: more than half of them are needed"))
 		case b.err != nil:
 			found = append(found, fail("bucket", fmt.Sprintf("%s: %v", b.Bucket, b.err),
 				"an answer", "look whether enough servers are up, and at their logs"))

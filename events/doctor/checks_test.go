@@ -101,7 +101,7 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 		"a credential that was not tried in time": {checkRoles, one("a", func(n *node) {
 			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, err: context.DeadlineExceeded}}
 		}), []string{"warn verifier", "warn not tried"}},
-		"a bucket that does not answer": {checkSettings, &facts{buckets: []*bucket{{Bucket: bus.Keys, err: context.DeadlineExceeded}}}, []string{"FAIL KEYS: context deadline exceeded"}},
+		"a bucket that does not answer": {checkSettings, &facts{buckets: []*bucket{{Bucket: bus.Keys, err: context.DeadlineExceeded}}}, []string{"FAIL KEYS: no server answers for it in time"}},
 		"a server that was not looked at": {checkSync, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, syncAlways: true, peers: 3} }),
 			[]string{"ok a writes", "warn 2 of 3 servers were not looked at"}},
 		"what is known of one server is not known of two": {checkSync, &facts{cfg: Config{SyncAlways: true}, nodes: several(one("a", nil), one("b", nil)).nodes}, []string{"warn a is unknown", "warn b is unknown"}},
