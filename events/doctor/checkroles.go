@@ -62,6 +62,6 @@ func (t *roleTried) judge(server string) []Finding {
 }
 
 const (
-	rolesCommand = "keyherald init --print-roles" // which prints the users of a server's configuration
+	rolesCommand = "keyherald nats-config nkeys" // which prints the users of a server's configuration
 	roleToDo     = "give the user the permissions of its role (" + rolesCommand + "), and make a new credential in place of one that had more"
 )
