@@ -91,6 +91,13 @@ func everyWrite(r *registry.Registry, now time.Time) []func(ctx context.Context,
 		func(ctx context.Context, by registry.Caller) error {
 			return last(r.RevokeToken(ctx, by, events.TokenByID("a", "b"), now.Add(time.Hour), ""))
 		},
+		func(ctx context.Context, by registry.Caller) error {
+			specs, err := registry.ParseKeySet(jwks(eventstest.KeyJSON(99, `"kid":"k9"`)))
+			if err != nil {
+				return err
+			}
+			return last(r.ImportKeys(ctx, by, "orders", specs))
+		},
 	}
 }
 
@@ -126,6 +133,7 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		{"op": "federation remove", "issuer": "orders", "external": "github", "sub": mainBranch.Subject, "aud": mainBranch.Audience},
 		{"op": "client update", "issuer": "orders"},
 		{"op": "token revoke", "token": events.TokenByID("a", "b").String()},
+		{"op": "key import", "issuer": "orders"},
 	}
 	lines := strings.Split(strings.TrimSpace(w.audit.String()), "\n")
 	if len(lines) != len(want) {
