@@ -74,7 +74,8 @@
 // backups for, and a key that was deleted may come back by definition; what its last value before had been taken is not given back with it.
 // The plan lists all of this, by name, revision, time and caller.
 //
-// To new buckets nothing of this applies: what was revoked after the backup is not known there. Revoke it again.
+// To new buckets nothing of this applies: what was revoked after the backup is not known there. Revoke it again. (A verifier that goes on
+// running remembers what it has seen revoked.) And an assertion that was used after the backup can be used once more, until it ends.
 //
 // # The order of writing
 //
