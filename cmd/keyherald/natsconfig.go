@@ -51,7 +51,7 @@ func (c *natsNkeysCmd) Run(a *app) error {
 }
 
 type natsJWTCmd struct {
-	Dir    string   `help:"Directory with the private keys (keys/*.nk), the account (account.jwt) and the users' credentials (NAME.creds). What is not there is made, the rest stays. Keep it away from the servers." required:"" placeholder:"DIR" type:"path"`
+	Dir    string   `help:"Directory with the private keys (keys/*.nk), operator and account (operator.jwt, account.jwt) and the users' credentials (NAME.creds). What is not there is made, the rest stays. Keep it away from the servers." required:"" placeholder:"DIR" type:"path"`
 	Revoke []string `help:"User to revoke for ever; may be repeated. It counts when the servers have reloaded the configuration." placeholder:"NAME" sep:"none"`
 	Users  []string `arg:"" name:"user" optional:"" help:"Whom to make credentials, as [NAME:]ROLE; the roles are admin, operator, issuer and verifier."`
 }
@@ -77,6 +77,10 @@ func (c *natsJWTCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	operator, err := c.keep("operator.jwt", trust.Operator)
+	if err != nil {
+		return err
+	}
 	account, err := c.account(trust)
 	if err != nil {
 		return err
@@ -86,7 +90,7 @@ func (c *natsJWTCmd) Run(a *app) error {
 			return err
 		}
 	}
-	text, err := trust.Server(account)
+	text, err := trust.Server(operator, account)
 	if err != nil {
 		return err
 	}
@@ -118,15 +122,20 @@ func (c *natsJWTCmd) account(trust *natsconfig.Trust) (string, error) {
 		}
 		revoked = append(revoked, nkey)
 	}
-	previous, err := os.ReadFile(c.file("account.jwt"))
+	return c.keep("account.jwt", func(previous string) (string, error) { return trust.Account(previous, revoked...) })
+}
+
+// keep writes a JWT that is made of the previous one, which is empty the first time.
+func (c *natsJWTCmd) keep(name string, from func(previous string) (string, error)) (string, error) {
+	previous, err := os.ReadFile(c.file(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	account, err := trust.Account(strings.TrimSpace(string(previous)), revoked...)
+	text, err := from(strings.TrimSpace(string(previous)))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("file %s: %w", c.file(name), err)
 	}
-	return account, replaceFile(c.file("account.jwt"), []byte(account+"\n"))
+	return text, replaceFile(c.file(name), []byte(text+"\n"))
 }
 
 // credentials makes a user's, if there are none of that name.

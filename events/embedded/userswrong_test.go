@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,7 @@ func TestDamagedUsersEndAStart(t *testing.T) {
 		"a user twice":        {strings.Replace(good, "[", "["+strings.TrimSuffix(strings.SplitAfter(good, "[")[1], "]\n}")+",", 1), "there twice"},
 		"a key of a role":     {strings.Replace(good, billing.Nkey, publicKey(t, filepath.Join(dir, "nats", "issuer.nk")), 1), "has the key of the role issuer"},
 		"a user without time": {strings.Replace(good, `"added": 1`, `"added": -1`, 1), "no time at which it was added"},
+		"a name twice":        {strings.Replace(good, "[", fmt.Sprintf(`[{"name": "billing", "role": "operator", "nkey": %q, "added": 1},`, newPerson(t, "x", bus.Verifier).Nkey), 1), "there twice"},
 	} {
 		writeFile(t, list, c.text)
 		t.Run(name, func(t *testing.T) { mustFail(t, embedded.Config{Dir: dir}, c.says) })

@@ -59,7 +59,8 @@ func holderAt(t *testing.T, url string, h Holder, more ...nats.Option) *holding 
 	t.Helper()
 	c := &holding{Holder: h}
 	options := append([]nats.Option{
-		h.Login, nats.CustomInboxPrefix(h.Inbox), nats.Timeout(Patience), nats.ErrorHandler(nil), // which would print what is refused
+		h.Login, nats.CustomInboxPrefix(h.Inbox), nats.Timeout(Patience),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // else it prints what is refused
 	}, more...)
 	var err error
 	if c.Conn, err = nats.Connect(url, options...); err != nil {

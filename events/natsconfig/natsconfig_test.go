@@ -131,8 +131,9 @@ func TestN_P6_NobodyCanDoMoreThanTheirRoleByNkeys(t *testing.T) {
 // trusted is a Trust with its seeds, and users' credentials.
 type trusted struct {
 	*natsconfig.Trust
-	t     *testing.T
-	seeds map[string][]byte
+	t        *testing.T
+	seeds    map[string][]byte
+	operator string
 }
 
 func newTrusted(t *testing.T) *trusted {
@@ -156,7 +157,10 @@ func (tr *trusted) configuration(previous string, revoke ...string) (config, acc
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	if config, err = tr.Server(account); err != nil {
+	if tr.operator, err = tr.Operator(tr.operator); err != nil {
+		tr.t.Fatal(err)
+	}
+	if config, err = tr.Server(tr.operator, account); err != nil {
 		tr.t.Fatal(err)
 	}
 	for name, seed := range tr.seeds {
@@ -243,8 +247,11 @@ func TestN_ARevokedJWTIsOutAndOthersStay(t *testing.T) {
 	// A later JWT remembers it.
 	_, account = tr.configuration(account)
 	claims, err := jwt.DecodeAccountClaims(account)
-	if err != nil || !claims.IsClaimRevoked(&jwt.UserClaims{ClaimsData: jwt.ClaimsData{Subject: leakedKey, IssuedAt: time.Now().Unix()}}) {
-		t.Errorf("the revocation is forgotten: %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, revoked := claims.Revocations[leakedKey]; !revoked {
+		t.Error("the revocation is forgotten")
 	}
 }
 
@@ -344,5 +351,35 @@ func TestWhatCannotBeConfiguredIsRefused(t *testing.T) {
 	}
 	if _, err := tr.Account("eyJ"); err == nil {
 		t.Error("half a JWT was read")
+	}
+	other := newTrusted(t)
+	other.configuration("")
+	for name, c := range map[string]struct{ previous, says string }{"of another operator": {other.operator, "is of another operator"}, "half a JWT": {"eyJ", "read the operator's"}} {
+		if _, err := tr.Operator(c.previous); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A running server refuses a configuration with another JWT of the operator, be it only a second younger.
+func TestTheOperatorsJWTStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	tr := newTrusted(t)
+	tr.configuration("")
+	claims, err := jwt.DecodeOperatorClaims(tr.operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims.Name = "of another day"
+	pair, err := nkeys.FromSeed(tr.seeds["operator"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := claims.Encode(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tr.Operator(old); err != nil || got != old {
+		t.Errorf("it was made anew: %v", err)
 	}
 }

@@ -101,14 +101,26 @@ func (t *Trust) encode(claims jwt.Claims) (string, error) {
 	return claims.Encode(t.pairs[operatorKey])
 }
 
-// Server is the configuration of a server that trusts the operator, with the account's JWT.
-func (t *Trust) Server(accountJWT string) (string, error) {
-	operator := jwt.NewOperatorClaims(t.publics[operatorKey])
-	operator.Name, operator.SystemAccount = account, t.publics[systemKey]
-	operatorJWT, err := t.encode(operator)
-	if err != nil {
-		return "", err
+// Operator is the JWT of the operator: the previous one, or a new one if that is empty. It stays as it is, because a running server
+// takes no other: it would refuse the whole configuration.
+func (t *Trust) Operator(previous string) (string, error) {
+	if previous == "" {
+		claims := jwt.NewOperatorClaims(t.publics[operatorKey])
+		claims.Name, claims.SystemAccount = account, t.publics[systemKey]
+		return t.encode(claims)
 	}
+	before, err := jwt.DecodeOperatorClaims(previous)
+	if err != nil {
+		return "", fmt.Errorf("read the operator's previous JWT: %w", err)
+	}
+	if before.Subject != t.publics[operatorKey] || before.SystemAccount != t.publics[systemKey] {
+		return "", fmt.Errorf("the previous JWT is of another operator, %s", before.Subject)
+	}
+	return previous, nil
+}
+
+// Server is the configuration of a server that trusts the operator, with the account's JWT.
+func (t *Trust) Server(operatorJWT, accountJWT string) (string, error) {
 	system := jwt.NewAccountClaims(t.publics[systemKey])
 	system.Name = "SYS"
 	systemJWT, err := t.encode(system)
