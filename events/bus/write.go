@@ -38,6 +38,8 @@ const (
 	// A write whose outcome is not known is looked for again after 50 ms at the earliest and 2 s at the latest.
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second
+	// enoughConflicts is how often a write is refused before that is believed although nothing else is there in its place.
+	enoughConflicts = 4
 	// A decision that came too late is made again after 2.5 ms at the earliest and 500 ms at the latest.
 	firstRetry = 5 * time.Millisecond
 	lastRetry  = 500 * time.Millisecond
@@ -82,7 +84,7 @@ func (c *Conn) put(ctx context.Context, p Put) (uint64, error) {
 	}
 	msg, id := p.message()
 	revision, err := c.publish(ctx, msg)
-	if !isUnknown(err) {
+	if !isUnknown(err) && translate(err) != ErrConflict {
 		return revision, translate(err)
 	}
 	return c.settle(ctx, p, msg, id, err)
@@ -120,18 +122,27 @@ func (c *Conn) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
 	return ack.Sequence, nil
 }
 
-// settle finds out about a write whose answer got lost, for the given reason. By compare-and-set, one message can follow the
-// revision that it replaces: so it is safe to send it again while there is none.
+// settle finds out about a write whose answer got lost, or was that there is a conflict: in a cluster whose servers have just found each
+// other again, a write can arrive twice, and conflict with itself. By compare-and-set, one message can follow the revision that it replaces:
+// so it is safe to send it again while there is none.
 func (c *Conn) settle(ctx context.Context, p Put, msg *nats.Msg, id string, reason error) (uint64, error) {
+	conflicts := 0
+	if translate(reason) == ErrConflict {
+		conflicts++
+	}
 	for attempt := 0; ; attempt++ {
 		revision, err := c.outcome(ctx, p, id)
-		if errors.Is(err, errNotThere) {
+		if errors.Is(err, errNotThere) && conflicts < enoughConflicts {
 			revision, err = c.publish(ctx, msg)
 			if translate(err) == ErrConflict {
+				conflicts++
 				err = errNotThere // with what came in between, perhaps our own: look again
 			}
 		}
-		if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnknownOutcome) {
+		switch {
+		case conflicts > 0 && (errors.Is(err, ErrUnknownOutcome) || conflicts >= enoughConflicts && errors.Is(err, errNotThere)):
+			return 0, ErrConflict // with what cannot be seen, such as that there never was such a revision
+		case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrUnknownOutcome):
 			return revision, err
 		}
 		if c.nc.IsClosed() || sleep(ctx, backoff(attempt, firstLook, lastLook, mathrand.N)) != nil {
