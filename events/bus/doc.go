@@ -5,8 +5,8 @@
 //
 // Every write says which revision it replaces ([Conn.Put]), so two writers never overwrite each other unseen; [Conn.Update]
 // reads, decides and writes, and decides again after a conflict. A write whose answer got lost is looked up before anything
-// is reported: the error is [ErrUnknownOutcome] only if it could not be found out within the context's time. A write that
-// was acknowledged is on disk.
+// is reported: the error is [ErrUnknownOutcome] only if it could not be found out within the context's time. Nor is a conflict believed before
+// it was looked at what is there instead: it may be the write itself. A write that was acknowledged is on disk.
 //
 // # Following
 //
@@ -20,7 +20,9 @@
 //     must be the same one still (revision, name, time and content), else everything is read again into a fresh fold;
 //   - every three seconds or so it asks the stream for its last sequence. If that is what has been applied, the set is confirmed to be
 //     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
-//     set back and everything is read again.
+//     set back and everything is read again;
+//   - in a cluster the answer counts from when a majority of the servers last followed the one that gave it, and not at all if that
+//     was long ago, or if it is not their leader: who is cut off from the others, was paused, or has lost its store, does not know better.
 //
 // [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold. It can begin with what an earlier one has
 // left ([KeySet.Snapshot]), and keep the records of some issuers only ([KeySetConfig]).

@@ -51,6 +51,7 @@ type Feed struct {
 
 	// The rest belongs to the goroutine of run.
 	last  events.Entry // the last message applied
+	grown time.Time    // when the stream was last known to be longer than before
 	whole bool         // there was nothing to come after last: what is applied is the bucket as it was then
 	full  bool         // the next watch starts from the beginning
 }

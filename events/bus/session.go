@@ -17,6 +17,9 @@ const (
 	behindLimit = 5 * time.Second
 	// silenceLimit is how long a watch may give no sign of life: three heartbeats, and a second for the way.
 	silenceLimit = 3*Heartbeat + time.Second
+	// oldestState is how old a reading of the stream's state may be: a server that is not followed any more for longer may have been
+	// replaced. It takes four seconds at least to replace one.
+	oldestState = 3 * time.Second
 )
 
 var (
@@ -27,6 +30,8 @@ var (
 	// errSetBack and errHistory end a session, and let the next one read everything again.
 	errSetBack = errors.New("the bucket is older than what was applied")
 	errHistory = errors.New("the last message applied is not in the bucket any more")
+	// errOldState is why a reading of the stream's state is not used.
+	errOldState = errors.New("the server that knows what is in the bucket has lost contact with the others")
 )
 
 // session is the life of one watch. It belongs to the feed's goroutine.
@@ -37,8 +42,8 @@ type session struct {
 
 	full     bool      // reads from the beginning into a fresh fold
 	matched  bool      // full, or the first message was the one that was applied last
-	goal     State     // the stream before the watch began
-	goalTime time.Time // before it was read
+	goal     State     // the stream before the watch began,
+	goalTime time.Time // at this time or later
 	current  bool      // everything up to goal has been applied
 
 	covered     uint64    // everything up to here has been applied, or is not in the stream any more
@@ -50,23 +55,25 @@ type session struct {
 
 // check is one reading of the stream's state.
 type check struct {
-	state   State
-	err     error
-	asked   time.Time // zero: there is no check
-	covered uint64    // by the session when it was asked
+	state State
+	err   error
+	asOf  time.Time // the stream was so at this time or later; zero: there is no check
 }
 
 // follow lets one session follow the source until something ends it.
 func (f *Feed) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &session{feed: f, checks: make(chan check, 1), goalTime: time.Now()}
+	s := &session{feed: f, checks: make(chan check, 1)}
 	defer s.asking.Wait()
 	defer cancel()
-	var err error
-	if s.goal, err = f.source.State(ctx); err != nil {
-		return err
+	c := f.read(ctx)
+	if c.err == nil && c.state.Last < f.last.Revision && !c.asOf.After(f.grown) {
+		c.err = errOldState
 	}
-	s.seen = s.goal.Last
+	if c.err != nil {
+		return c.err
+	}
+	s.goal, s.goalTime, s.seen = c.state, c.asOf, c.state.Last
 	from := s.begin()
 	watch, err := f.source.Watch(ctx, from)
 	if err != nil {
@@ -74,6 +81,17 @@ func (f *Feed) follow(ctx context.Context) error {
 	}
 	defer watch.Stop()
 	return s.loop(ctx, watch)
+}
+
+// read reads the stream's state.
+func (f *Feed) read(ctx context.Context) (c check) {
+	asked := time.Now()
+	c.state, c.err = f.source.State(ctx)
+	c.asOf = asked.Add(-c.state.Age)
+	if c.err == nil && c.state.Age > oldestState {
+		c.err = errOldState
+	}
+	return c
 }
 
 // begin decides where the watch begins.
@@ -137,11 +155,7 @@ func (s *session) ask(ctx context.Context) {
 		return
 	}
 	s.checking = true
-	c := check{asked: time.Now(), covered: s.covered}
-	s.asking.Go(func() {
-		c.state, c.err = s.feed.source.State(ctx)
-		s.checks <- c // there is room: one check at a time
-	})
+	s.asking.Go(func() { s.checks <- s.feed.read(ctx) }) // there is room: one check at a time
 }
 
 // take applies one delivery.
@@ -174,8 +188,8 @@ func (s *session) take(d Delivery) error {
 	s.conclude()
 	// A check is confirmed by a sign of life that comes after its answer: the consumer, and so the stream that it belongs
 	// to, was there when the check was asked. Without it, a bucket that is made again with as many messages would pass.
-	if !s.unconfirmed.asked.IsZero() && s.current && s.covered >= s.unconfirmed.state.Last {
-		s.confirm(s.unconfirmed.asked)
+	if !s.unconfirmed.asOf.IsZero() && s.current && s.covered >= s.unconfirmed.state.Last {
+		s.confirm(s.unconfirmed.asOf)
 		s.unconfirmed = check{}
 	}
 	return nil
@@ -189,6 +203,7 @@ func sameMessage(a, b events.Entry) bool {
 func (s *session) cover(through uint64) {
 	if through > s.covered {
 		s.covered, s.behindSince = through, time.Time{}
+		s.feed.grown = time.Now()
 	}
 }
 
@@ -237,10 +252,13 @@ func (s *session) settle(c check) error {
 		s.feed.note(func(st *FeedStatus) { st.Err = c.err })
 		return nil // freshness tells; the watch itself may be well
 	}
-	if c.state.Last < max(c.covered, s.seen) {
-		return errSetBack // older than what was known before it was asked
+	if c.state.Last < max(s.covered, s.seen) && c.asOf.After(s.feed.grown) { // else it is only older than what is known
+		return errSetBack
 	}
-	s.seen = c.state.Last
+	if c.state.Last > s.seen {
+		s.seen = c.state.Last
+		s.feed.grown = time.Now()
+	}
 	if c.state.First > c.state.Last && s.matched {
 		s.cover(c.state.Last) // nothing is left in the stream, so nothing is missing
 		s.conclude()
@@ -253,7 +271,7 @@ func (s *session) settle(c check) error {
 	case time.Since(s.behindSince) > behindLimit:
 		return errSilent
 	}
-	if s.unconfirmed.asked.IsZero() {
+	if s.unconfirmed.asOf.IsZero() {
 		s.unconfirmed = c
 	}
 	return nil

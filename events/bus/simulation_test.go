@@ -40,15 +40,15 @@ func TestN_FeedReadsEverythingAgainOnlyWhenItMust(t *testing.T) {
 	})
 }
 
-// TestN_StaleStateIsNotBelievedTooFar lets a server that is not the leader any more answer for the stream's state. What it says cannot
-// be known to be wrong, but Revision must be true all the same.
+// TestN_StaleStateIsNotBelievedTooFar lets a server that is not the leader any more answer for the stream's state. It says for how long it has
+// not known that it is.
 func TestN_StaleStateIsNotBelievedTooFar(t *testing.T) {
 	simulate(t, *seedCount, func(t *testing.T, seed uint64) {
 		f := newSimulation(t, newWorld(seed))
 		f.mu.Lock()
 		f.stale = true
 		f.mu.Unlock()
-		f.happen(append(f.all(), f.ofBucket(f.write)...), f.checkRevision)
+		f.happen(append(f.all(), f.ofBucket(f.write)...), f.check)
 		f.quiet()
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +16,7 @@ import (
 // Source is a bucket's stream, as a [Feed] needs it. A Source does not promise that a watch brings everything, or that it
 // says so when it does not: that is the feed's to find out. What it does promise:
 //
-//   - State is answered after it was asked: it is the state at some moment in between;
+//   - State is what the stream was no longer than its Age before it was asked, or at some moment since;
 //   - the deliveries of one watch come in the order in which the stream's consumer sent them, with none left out between the first
 //     and the last: a watch that notices a gap fails instead;
 //   - a watch that has nothing to deliver says so every [Heartbeat], for as long as its consumer and its stream exist.
@@ -32,6 +33,8 @@ type Source interface {
 // State of a stream. Of an empty one, First is greater than Last.
 type State struct {
 	First, Last uint64
+	// Age is for how long whoever answered has not known that nobody else decides about the stream.
+	Age time.Duration
 }
 
 // Watch is one subscription of a source.
@@ -52,6 +55,8 @@ type Delivery struct {
 
 // Heartbeat is how often a watch gives a sign of life when it has nothing else to deliver.
 const Heartbeat = 2 * time.Second
+
+var errNoLeader = errors.New("none of the servers knows what is in the bucket: a majority of them does not reach each other")
 
 // The ways in which a watch ends.
 var (
@@ -83,12 +88,43 @@ func (s *stream) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, err)
 	}
+	age, ok := leaderAge(stream.CachedInfo().Cluster)
+	if !ok {
+		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, errNoLeader)
+	}
 	info := stream.CachedInfo().State
-	state := State{First: info.FirstSeq, Last: info.LastSeq}
+	state := State{First: info.FirstSeq, Last: info.LastSeq, Age: age}
 	if info.Msgs == 0 { // a stream that never had a message says 0 and 0
 		state.First = state.Last + 1
 	}
 	return state, nil
+}
+
+// leaderAge is how long ago the server that has answered was last known to be the stream's leader: when a majority, itself included, has
+// followed it. It reports false for a server that is not the leader, as one that has lost its store, and is not told yet that there is a leader.
+// One that was paused, or is cut off from the others, takes itself for the leader for ten seconds more.
+func leaderAge(c *jetstream.ClusterInfo) (time.Duration, bool) {
+	if c == nil { // no cluster
+		return 0, true
+	}
+	var heard []time.Duration
+	for _, r := range c.Replicas {
+		if r.Name == c.Leader { // a leader does not list itself
+			return 0, false
+		}
+		if r.Active > 0 { // zero: never
+			heard = append(heard, r.Active)
+		}
+	}
+	others := (len(c.Replicas) + 1) / 2 // that it takes for a majority
+	if c.Leader == "" || len(heard) < others {
+		return 0, false
+	}
+	if others == 0 {
+		return 0, true
+	}
+	slices.Sort(heard)
+	return heard[others-1], true
 }
 
 // Watch makes an ephemeral push consumer of its own for each watch. It is not the ordered consumer of the client library,

@@ -55,9 +55,15 @@ type world struct {
 
 	mu       sync.Mutex // for what follows: the stream's goroutines use it
 	calm     bool       // nothing happens any more
-	stale    bool       // readings of the state may be old
+	stale    bool       // readings of the state may be old, and say how old
 	lossless bool       // no delivery is lost; one that is lost in the middle of several leaves nothing to resume at
-	states   []bus.State
+	states   []reading
+}
+
+// reading is the state as it was once.
+type reading struct {
+	bus.State
+	at time.Time
 }
 
 func newWorld(seed uint64) *world {
@@ -127,9 +133,10 @@ func (w *world) state(s bus.State) (bus.State, error) {
 	if !w.calm && d.IntN(20) == 0 {
 		return bus.State{}, errors.New("simulated: no answer")
 	}
-	w.states = append(w.states, s)
-	if w.stale && !w.calm && d.IntN(3) == 0 {
-		return w.states[d.IntN(len(w.states))], nil
+	w.states = append(w.states, reading{s, time.Now()})
+	if w.stale && !w.calm && d.IntN(3) == 0 { // one of the last, for the most part: what is older is not used
+		old := w.states[len(w.states)-1-d.IntN(min(len(w.states), 1+d.IntN(8)))]
+		s, s.Age = old.State, time.Since(old.at)
 	}
 	return s, nil
 }
