@@ -80,6 +80,16 @@ func translate(err error) error {
 	return err
 }
 
+// conflictsWith is the revision because of which a write was refused, unless it was because of another that is under way.
+func conflictsWith(err error) (last uint64, ok bool) {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, false
+	}
+	_, err = fmt.Sscanf(api.Description, "wrong last sequence: %d", &last)
+	return last, err == nil
+}
+
 // The codes of errors that the client library has no name for.
 const (
 	codeNoPeers            jetstream.ErrorCode = 10005 // in a cluster: no suitable peers for placement

@@ -38,7 +38,8 @@ const (
 	// A write whose outcome is not known is looked for again after 50 ms at the earliest and 2 s at the latest.
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second
-	// enoughConflicts is how often a write is refused before that is believed although nothing else is there in its place.
+	// enoughConflicts is how often a write is refused before that is believed although nothing is there in its place: because there never was
+	// the revision that it is to replace.
 	enoughConflicts = 4
 	// A decision that came too late is made again after 2.5 ms at the earliest and 500 ms at the latest.
 	firstRetry = 5 * time.Millisecond
@@ -126,22 +127,22 @@ func (c *Conn) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
 // other again, a write can arrive twice, and conflict with itself. By compare-and-set, one message can follow the revision that it replaces:
 // so it is safe to send it again while there is none.
 func (c *Conn) settle(ctx context.Context, p Put, msg *nats.Msg, id string, reason error) (uint64, error) {
-	conflicts := 0
-	if translate(reason) == ErrConflict {
-		conflicts++
-	}
+	answer, conflicts := reason, 0
 	for attempt := 0; ; attempt++ {
 		revision, err := c.outcome(ctx, p, id)
-		if errors.Is(err, errNotThere) && conflicts < enoughConflicts {
-			revision, err = c.publish(ctx, msg)
-			if translate(err) == ErrConflict {
+		if errors.Is(err, errNotThere) {
+			if last, ok := conflictsWith(answer); ok && last <= revision { // and that was looked at
 				conflicts++
-				err = errNotThere // with what came in between, perhaps our own: look again
+			}
+			if conflicts < enoughConflicts {
+				if revision, err = c.publish(ctx, msg); translate(err) == ErrConflict {
+					answer, err = err, errNotThere // with what came in between, perhaps our own: look again
+				}
 			}
 		}
 		switch {
-		case conflicts > 0 && (errors.Is(err, ErrUnknownOutcome) || conflicts >= enoughConflicts && errors.Is(err, errNotThere)):
-			return 0, ErrConflict // with what cannot be seen, such as that there never was such a revision
+		case conflicts >= enoughConflicts && errors.Is(err, errNotThere), translate(answer) == ErrConflict && errors.Is(err, ErrUnknownOutcome):
+			return 0, ErrConflict // with something that cannot be seen
 		case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrUnknownOutcome):
 			return revision, err
 		}
@@ -153,12 +154,14 @@ func (c *Conn) settle(ctx context.Context, p Put, msg *nats.Msg, id string, reas
 
 var errNotThere = errors.New("the write has not been found, nor another in its place")
 
-// outcome looks for a write: it returns its revision, or ErrConflict if another's took its place, or errNotThere.
+// outcome looks for a write: it returns its revision, or ErrConflict if another's took its place, or errNotThere and the revision that is.
 func (c *Conn) outcome(ctx context.Context, p Put, id string) (uint64, error) {
 	last, err := c.last(ctx, p.Bucket, p.Name)
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && last.Sequence <= p.Replaces:
+	case errors.Is(err, ErrNotFound):
 		return 0, errNotThere
+	case err == nil && last.Sequence <= p.Replaces:
+		return last.Sequence, errNotThere
 	case errors.Is(err, ErrPermission): // an issuer node may write ASSERTIONS, and not read it
 		return 0, fmt.Errorf("%w: the credential may not read it", ErrUnknownOutcome)
 	case err != nil:
