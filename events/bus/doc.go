@@ -22,7 +22,10 @@
 //     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
 //     set back and everything is read again;
 //   - in a cluster the answer counts from when a majority of the servers last followed the one that gave it, and not at all if that
-//     was long ago, or if it is not their leader: who is cut off from the others, was paused, or has lost its store, does not know better.
+//     was long ago, or if it is not their leader: who is cut off from the others, was paused, or has lost its store, does not know better;
+//   - a server passes over messages that it cannot read any more, and does not say so. What a full read brings is compared with
+//     how many messages there are: if some are missing, everything is read again a few times, perhaps from another server, and then the feed
+//     goes on without, and says so ([FeedStatus]).
 //
 // [KeySet] follows KEYS and REVOCATIONS together: it is what verifiers and issuer nodes hold. It can begin with what an earlier one has
 // left ([KeySet.Snapshot]), and keep the records of some issuers only ([KeySetConfig]).

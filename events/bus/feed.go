@@ -29,6 +29,7 @@ type FeedStatus struct {
 	CaughtUp bool   // what readers see is the bucket up to Revision: not so before the first full read, and while it is read again
 	Revision uint64 // complete up to here
 	Resyncs  int    // full reads from the beginning, the first one included
+	Missing  uint64 // messages that the server says are there, and does not deliver: its files are damaged
 	Gaps     int    // how often the subscription ended and was made again
 	Err      error  // why it ended the last time, or could not be checked; nil while all is well
 }
@@ -54,6 +55,7 @@ type Feed struct {
 	grown time.Time    // when the stream was last known to be longer than before
 	whole bool         // there was nothing to come after last: what is applied is the bucket as it was then
 	full  bool         // the next watch starts from the beginning
+	short int          // how many full reads in a row have brought less than there is
 }
 
 const (
@@ -129,7 +131,7 @@ func (f *Feed) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errSetBack) || errors.Is(err, errHistory) {
+		if errors.Is(err, errSetBack) || errors.Is(err, errHistory) || errors.Is(err, errIncomplete) {
 			f.full = true
 		}
 		f.note(func(st *FeedStatus) { st.Gaps++; st.Err = err })

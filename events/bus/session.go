@@ -20,6 +20,9 @@ const (
 	// oldestState is how old a reading of the stream's state may be: a server that is not followed any more for longer may have been
 	// replaced. It takes four seconds at least to replace one.
 	oldestState = 3 * time.Second
+	// shortReads is how often everything is read again because less came than there is. Then the feed goes on with what there is, and says so:
+	// what cannot be read anywhere does not come back by that, and most of the bucket is better than nothing.
+	shortReads = 3
 )
 
 var (
@@ -30,6 +33,8 @@ var (
 	// errSetBack and errHistory end a session, and let the next one read everything again.
 	errSetBack = errors.New("the bucket is older than what was applied")
 	errHistory = errors.New("the last message applied is not in the bucket any more")
+	// errIncomplete ends a session, and lets the next one read everything again: perhaps from another server.
+	errIncomplete = errors.New("the server does not deliver all that it says is in the bucket: its files may be damaged")
 	// errOldState is why a reading of the stream's state is not used.
 	errOldState = errors.New("the server that knows what is in the bucket has lost contact with the others")
 )
@@ -44,7 +49,9 @@ type session struct {
 	matched  bool      // full, or the first message was the one that was applied last
 	goal     State     // the stream before the watch began,
 	goalTime time.Time // at this time or later
-	current  bool      // everything up to goal has been applied
+	current  time.Time // since when everything up to goal has been applied; zero: it has not
+	read     uint64    // full: how many messages up to goal have come
+	counted  bool      // full: that was compared with how many there are, or cannot be
 
 	covered     uint64    // everything up to here has been applied, or is not in the stream any more
 	behindSince time.Time // when a check found the stream ahead, nothing having been covered since; zero: it is not
@@ -172,13 +179,16 @@ func (s *session) take(d Delivery) error {
 			return errHistory
 		}
 		s.matched = true
-	case s.current && d.Entry.Revision == 0 && d.Through > s.covered:
+	case s.isCurrent() && d.Entry.Revision == 0 && d.Through > s.covered:
 		// A message that is left out before another may have been pushed out of the history by it: that is no fault, and happens to
 		// all followers of the bucket at once. Nothing can have pushed out the last one.
 		return errSkipped
 	case d.Entry.Revision > f.last.Revision: // and not one that came twice
 		f.follower.Apply(d.Entry)
 		f.last = d.Entry
+		if d.Entry.Revision <= s.goal.Last {
+			s.read++
+		}
 	}
 	s.cover(d.Through)
 	f.whole = d.Pending == 0
@@ -188,7 +198,7 @@ func (s *session) take(d Delivery) error {
 	s.conclude()
 	// A check is confirmed by a sign of life that comes after its answer: the consumer, and so the stream that it belongs
 	// to, was there when the check was asked. Without it, a bucket that is made again with as many messages would pass.
-	if !s.unconfirmed.asOf.IsZero() && s.current && s.covered >= s.unconfirmed.state.Last {
+	if !s.unconfirmed.asOf.IsZero() && s.isCurrent() && s.covered >= s.unconfirmed.state.Last {
 		s.confirm(s.unconfirmed.asOf)
 		s.unconfirmed = check{}
 	}
@@ -210,19 +220,21 @@ func (s *session) cover(through uint64) {
 // conclude draws the conclusions of having everything up to covered. That is so only when there was nothing left to
 // deliver: else, what was pushed out of the history by a message that is still to come is missing, and so is that message.
 func (s *session) conclude() {
-	if !s.current && s.covered >= s.goal.Last {
+	if !s.isCurrent() && s.covered >= s.goal.Last {
 		s.becomeCurrent()
 	}
-	if s.current {
+	if s.isCurrent() {
 		s.feed.note(func(st *FeedStatus) { st.Revision = s.covered })
 	}
 }
+
+func (s *session) isCurrent() bool { return !s.current.IsZero() }
 
 // becomeCurrent is reached once in a session: everything up to goal has been applied. That the watch was made after goal was
 // read confirms it: it belongs to a stream that was still there.
 func (s *session) becomeCurrent() {
 	f := s.feed
-	s.current = true
+	s.current = time.Now()
 	if s.full {
 		f.follower.Commit()
 		f.full = false
@@ -263,6 +275,9 @@ func (s *session) settle(c check) error {
 		s.cover(c.state.Last) // nothing is left in the stream, so nothing is missing
 		s.conclude()
 	}
+	if err := s.count(c); err != nil {
+		return err
+	}
 	switch {
 	case s.covered >= c.state.Last:
 		s.behindSince = time.Time{}
@@ -275,4 +290,28 @@ func (s *session) settle(c check) error {
 		s.unconfirmed = c
 	}
 	return nil
+}
+
+// count compares how many messages a full read has brought with how many there are, if the stream is still what it was when it began. A server
+// passes over what it cannot read, and does not say so.
+func (s *session) count(c check) error {
+	f := s.feed
+	if !s.full || s.counted || !s.isCurrent() || !c.asOf.After(s.current) {
+		return nil
+	}
+	s.counted = true
+	if c.state.First != s.goal.First || c.state.Last != s.goal.Last || c.state.Messages != s.goal.Messages {
+		return nil // something was written, or went away
+	}
+	missing := s.goal.Messages - min(s.read, s.goal.Messages)
+	f.note(func(st *FeedStatus) { st.Missing = missing })
+	if missing == 0 {
+		f.short = 0
+		return nil
+	}
+	f.log.Warn().Uint64("missing", missing).Uint64("messages", s.goal.Messages).Msg("the server does not deliver all that it says is in the bucket: its files may be damaged")
+	if f.short++; f.short > shortReads {
+		return nil
+	}
+	return errIncomplete
 }

@@ -138,6 +138,9 @@ func (f *simulation) check() {
 func (f *simulation) checkRevision() {
 	f.t.Helper()
 	status := f.feed.Status()
+	if status.Missing > 0 {
+		f.t.Fatalf("%d messages are missing, and the bucket can read all that it has", status.Missing)
+	}
 	if !status.CaughtUp || !f.feed.Confirmed().After(f.brokenAt) {
 		return
 	}

@@ -33,6 +33,7 @@ type Source interface {
 // State of a stream. Of an empty one, First is greater than Last.
 type State struct {
 	First, Last uint64
+	Messages    uint64 // how many there are between the two
 	// Age is for how long whoever answered has not known that nobody else decides about the stream.
 	Age time.Duration
 }
@@ -93,7 +94,7 @@ func (s *stream) State(ctx context.Context) (State, error) {
 		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, errNoLeader)
 	}
 	info := stream.CachedInfo().State
-	state := State{First: info.FirstSeq, Last: info.LastSeq, Age: age}
+	state := State{First: info.FirstSeq, Last: info.LastSeq, Messages: info.Msgs, Age: age}
 	if info.Msgs == 0 { // a stream that never had a message says 0 and 0
 		state.First = state.Last + 1
 	}

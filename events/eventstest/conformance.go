@@ -65,7 +65,7 @@ func stateOfRetained(t *testing.T, b Bucket) {
 	for range events.History + 2 {
 		b.Write("a", "x")
 	}
-	if state, want := stateOf(t, b), (bus.State{First: 3, Last: events.History + 2}); state != want {
+	if state, want := stateOf(t, b), (bus.State{First: 3, Last: events.History + 2, Messages: events.History}); state != want {
 		t.Errorf("state is %+v, want %+v", state, want)
 	}
 }
@@ -135,7 +135,7 @@ func watchExpired(t *testing.T, b Bucket) {
 	w := open(t, b, 0)
 	w.wants("a=1")
 	w.looksThrough(3)
-	if state, want := stateOf(t, b), (bus.State{First: 1, Last: 3}); state != want {
+	if state, want := stateOf(t, b), (bus.State{First: 1, Last: 3, Messages: 1}); state != want {
 		t.Errorf("state is %+v, want %+v", state, want)
 	}
 }

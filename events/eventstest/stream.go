@@ -231,7 +231,7 @@ func (s *Stream) state() (state bus.State, delay time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
-	state = bus.State{First: s.last + 1, Last: s.last}
+	state = bus.State{First: s.last + 1, Last: s.last, Messages: uint64(len(s.messages))}
 	if len(s.messages) > 0 {
 		state.First = s.messages[0].Revision
 	}
