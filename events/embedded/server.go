@@ -14,9 +14,11 @@
 //	DIR/nats/users/list.json   users beside those: names, roles and public nkeys, see [User]
 //	DIR/nats/users.applied     digest of the users that the running server lets in
 //	DIR/nats/store             JetStream's files
+//	DIR/nats/REVISIONS         how far the buckets had come, a second ago at most
 //
 // A loss of the key files costs nothing but new credentials (they are made again when they are not there); a loss of the
-// store is a loss of all records. Starting is repeatable: whatever a killed process left behind, the next start completes.
+// store is a loss of all records. A start warns when the store has less than it had: when its files were damaged, or older ones put in
+// their place. Starting is repeatable: whatever a killed process left behind, the next start completes.
 //
 //	srv, err := embedded.Start(ctx, embedded.Config{Dir: "data"})
 //	if err != nil {
@@ -52,6 +54,9 @@ type Server struct {
 	addr      netip.AddrPort
 	host      string // as configured, for URL
 	tls       bool
+
+	noting    sync.WaitGroup
+	endNoting context.CancelFunc
 
 	close    sync.Once
 	closeErr error // of the first Close; read after it
@@ -107,6 +112,11 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 		return err
 	}
 	if err := s.ensureBuckets(ctx, cfg); err != nil {
+		return err
+	}
+	var noting context.Context
+	noting, s.endNoting = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.noteRevisions(noting); err != nil {
 		return err
 	}
 	s.nats.AcceptLoop(make(chan struct{})) // opens the listener and returns
@@ -166,6 +176,10 @@ func (s *Server) Close() error {
 	s.close.Do(func() {
 		if s.admission != nil {
 			s.admission.end()
+		}
+		if s.endNoting != nil {
+			s.endNoting()
+			s.noting.Wait()
 		}
 		if s.nats != nil {
 			s.nats.Shutdown()
