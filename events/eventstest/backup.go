@@ -3,8 +3,10 @@ package eventstest
 import (
 	"encoding/json"
 	"fmt"
+	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/keyherald/keyherald/events/bus"
 )
@@ -13,15 +15,42 @@ import (
 // and restores it from there.
 func (n *NATS) Backup(b bus.Bucket) (restore func()) {
 	n.t.Helper()
-	nc := n.Admin().Conn()
-	settings, chunks := n.snapshot(nc, b.Stream())
+	return backup(n.t, n.Admin(), b)
+}
+
+// Recreate deletes the stream of a bucket and makes it again, empty.
+func (n *NATS) Recreate(b bus.Bucket) {
+	n.t.Helper()
+	recreate(n.t, n.Admin(), b, 1)
+}
+
+func backup(t testing.TB, js jetstream.JetStream, b bus.Bucket) (restore func()) {
+	t.Helper()
+	a := api{t, js.Conn()}
+	settings, chunks := a.snapshot(b.Stream())
 	return func() {
-		n.t.Helper()
-		if err := n.Admin().DeleteStream(n.t.Context(), b.Stream()); err != nil {
-			n.t.Fatal(err)
+		t.Helper()
+		if err := js.DeleteStream(t.Context(), b.Stream()); err != nil {
+			t.Fatal(err)
 		}
-		n.restore(nc, b.Stream(), settings, chunks)
+		a.restore(b.Stream(), settings, chunks)
 	}
+}
+
+func recreate(t testing.TB, js jetstream.JetStream, b bus.Bucket, replicas int) {
+	t.Helper()
+	if err := js.DeleteStream(t.Context(), b.Stream()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), bus.StreamConfig(b, replicas)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// api is what the client library has no calls for.
+type api struct {
+	t  testing.TB
+	nc *nats.Conn
 }
 
 // apiAnswer is what the answers of the API have in common.
@@ -37,44 +66,44 @@ type apiAnswer struct {
 }
 
 // request asks the API. An acknowledgement is an empty answer.
-func (n *NATS) request(nc *nats.Conn, subject string, body []byte) (answer apiAnswer) {
-	n.t.Helper()
-	msg, err := nc.Request(subject, body, Patience)
+func (a api) request(subject string, body []byte) (answer apiAnswer) {
+	a.t.Helper()
+	msg, err := a.nc.Request(subject, body, Patience)
 	if err != nil {
-		n.t.Fatalf("%s: %v", subject, err)
+		a.t.Fatalf("%s: %v", subject, err)
 	}
 	if len(msg.Data) == 0 {
 		return answer
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
-		n.t.Fatalf("%s: %v", subject, err)
+		a.t.Fatalf("%s: %v", subject, err)
 	}
 	if answer.Error != nil {
-		n.t.Fatalf("%s: %s", subject, answer.Error.Description)
+		a.t.Fatalf("%s: %s", subject, answer.Error.Description)
 	}
 	return answer
 }
 
 // snapshot returns the stream's settings and state, as a restore wants them, and its content in pieces.
-func (n *NATS) snapshot(nc *nats.Conn, stream string) (settings []byte, chunks [][]byte) {
-	n.t.Helper()
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
+func (a api) snapshot(stream string) (settings []byte, chunks [][]byte) {
+	a.t.Helper()
+	inbox := a.nc.NewInbox()
+	sub, err := a.nc.SubscribeSync(inbox)
 	if err != nil {
-		n.t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	const chunk = 64 << 10 // bytes
-	answer := n.request(nc, "$JS.API.STREAM.SNAPSHOT."+stream,
+	answer := a.request("$JS.API.STREAM.SNAPSHOT."+stream,
 		fmt.Appendf(nil, `{"deliver_subject":%q,"no_consumers":true,"chunk_size":%d}`, inbox, chunk))
 	settings = fmt.Appendf(nil, `{"config":%s,"state":%s}`, answer.Config, answer.State)
 	for {
 		msg, err := sub.NextMsg(Patience)
 		if err != nil {
-			n.t.Fatalf("snapshot of %s: %v", stream, err)
+			a.t.Fatalf("snapshot of %s: %v", stream, err)
 		}
 		if len(msg.Data) == 0 { // the end
 			if err := sub.Unsubscribe(); err != nil {
-				n.t.Fatal(err)
+				a.t.Fatal(err)
 			}
 			return settings, chunks
 		}
@@ -83,18 +112,18 @@ func (n *NATS) snapshot(nc *nats.Conn, stream string) (settings []byte, chunks [
 			continue // the server does not wait for this one
 		}
 		if err := msg.Respond(nil); err != nil {
-			n.t.Fatal(err)
+			a.t.Fatal(err)
 		}
 	}
 }
 
-func (n *NATS) restore(nc *nats.Conn, stream string, settings []byte, chunks [][]byte) {
-	n.t.Helper()
-	answer := n.request(nc, "$JS.API.STREAM.RESTORE."+stream, settings)
+func (a api) restore(stream string, settings []byte, chunks [][]byte) {
+	a.t.Helper()
+	answer := a.request("$JS.API.STREAM.RESTORE."+stream, settings)
 	for _, c := range chunks {
-		n.request(nc, answer.DeliverSubject, c)
+		a.request(answer.DeliverSubject, c)
 	}
-	if end := n.request(nc, answer.DeliverSubject, nil); end.Config == nil {
-		n.t.Fatalf("the restore of %s did not end with the stream", stream)
+	if end := a.request(answer.DeliverSubject, nil); end.Config == nil {
+		a.t.Fatalf("the restore of %s did not end with the stream", stream)
 	}
 }

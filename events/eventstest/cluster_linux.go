@@ -2,12 +2,17 @@ package eventstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +28,7 @@ type Cluster struct {
 
 	t     testing.TB
 	keys  map[bus.Role]string // files with seeds
-	links [3][3]*Proxy        // links[i][j] carries what i dials to j
+	links [3][3]*Proxy        // links[i][j] carries what i dials to j; nil where there is none
 	admin *bus.Conn           // on the first use
 }
 
@@ -39,7 +44,36 @@ type Node struct {
 func (n *Node) URL() string { return "nats://" + n.address }
 
 // Store is the directory in which it keeps everything.
-func (n *Node) Store() string { return filepath.Join(n.dir, "store") }
+func (n *Node) Store() string {
+	if n.route == "" {
+		return filepath.Join(n.dir, "nats", "store")
+	}
+	return filepath.Join(n.dir, "store")
+}
+
+// Dir is where its store is, and everything else that it keeps.
+func (n *Node) Dir() string { return n.dir }
+
+// Save copies all that it keeps, and returns a function that puts the copy in its place. It must not run, either time.
+func (n *Node) Save(t testing.TB) (putBack func()) {
+	t.Helper()
+	saved := filepath.Join(t.TempDir(), "saved")
+	replace := func(to, from string) {
+		t.Helper()
+		err := os.RemoveAll(to)
+		if err == nil {
+			err = exec.CommandContext(t.Context(), "cp", "-a", from, to).Run() // with all modes
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(saved, n.dir)
+	return func() {
+		t.Helper()
+		replace(n.dir, saved)
+	}
+}
 
 // DeleteStore lets it forget everything. It must not run.
 func (n *Node) DeleteStore(t testing.TB) {
@@ -74,11 +108,7 @@ func StartCluster(t testing.TB) *Cluster {
 		}
 		n.Start()
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.printLogs()
-		}
-	})
+	t.Cleanup(c.printLogs)
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	admin := c.Admin()
@@ -88,6 +118,44 @@ func StartCluster(t testing.TB) *Cluster {
 	})
 	c.WaitReady()
 	return c
+}
+
+// StartServe starts keyherald serve, which is a server and a token service in one process, on a data directory and with an issuer, as a
+// cluster of one node.
+func StartServe(t testing.TB, dir, issuer string) *Cluster {
+	t.Helper()
+	n := &Node{Name: "serve", dir: dir, address: freeAddress(t)}
+	n.Process = NewProcess(t, buildKeyherald(t), "serve", "--data", n.dir, "--http", "127.0.0.1:0", "--nats-listen", n.address, "--issuer", issuer)
+	c := &Cluster{t: t, Nodes: []*Node{n}, keys: map[bus.Role]string{}}
+	for _, role := range bus.Roles() {
+		c.keys[role] = filepath.Join(n.dir, "nats", string(role)+".nk")
+	}
+	t.Cleanup(c.printLogs)
+	c.WaitReady()
+	return c
+}
+
+func buildKeyherald(t testing.TB) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "keyherald")
+	goOutput(t, "build", "-o", binary, "github.com/keyherald/keyherald/cmd/keyherald")
+	return binary
+}
+
+// StartIssuer starts a node of the token service on the cluster, which stops answering when its records are older than that. It returns the URL
+// at which it says whether it is ready.
+func (c *Cluster) StartIssuer(maxStaleness time.Duration, issuer string) (ready string) {
+	c.t.Helper()
+	address := freeAddress(c.t)
+	p := NewProcess(c.t, buildKeyherald(c.t), "serve", "--data", filepath.Join(c.t.TempDir(), "data"), "--http", address, "--issuer", issuer,
+		"--nats", c.URL(), "--nkey", c.KeyFile(bus.Issuer), "--registry-nkey", c.KeyFile(bus.Operator), "--max-staleness", maxStaleness.String())
+	p.Start()
+	c.t.Cleanup(func() {
+		if c.t.Failed() {
+			c.t.Logf("the issuer: %s", p.Log.String())
+		}
+	})
+	return "http://" + address + "/readyz"
 }
 
 // nodeConfig is a node's configuration. The address that a node tells the others is nobody's, so that they know it only by the routes that
@@ -144,15 +212,20 @@ func quoted(subjects []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// freeAddress is an address of loopback on which nobody listens now.
+// freeAddress is an address of loopback on which nobody listens now, and of those that the system gives to no connection.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		const first, last = 10_000, 32_000
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", first+rand.IntN(last-first)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // URL is that of all nodes, separated by commas.
@@ -166,6 +239,15 @@ func (c *Cluster) URL() string {
 
 // KeyFile is the path of a role's nkey seed.
 func (c *Cluster) KeyFile(r bus.Role) string { return c.keys[r] }
+
+// For is the same cluster, for a part of the test.
+func (c *Cluster) For(t testing.TB) *Cluster {
+	t.Helper()
+	c.Admin() // for all parts
+	part := *c
+	part.t = t
+	return &part
+}
 
 // Connect connects in a role to whichever node is there, until the test ends.
 func (c *Cluster) Connect(r bus.Role) *bus.Conn { return c.ConnectAt(c.t, c.URL(), r) }
@@ -187,6 +269,10 @@ func (c *Cluster) ConnectAt(t testing.TB, url string, r bus.Role) *bus.Conn {
 func (c *Cluster) Admin() *bus.Conn {
 	c.t.Helper()
 	if c.admin == nil {
+		Eventually(c.t, "there is the admin's key", func() bool {
+			_, err := os.Stat(c.KeyFile(bus.Admin))
+			return err == nil
+		})
 		c.admin = c.Connect(bus.Admin)
 	}
 	return c.admin
@@ -198,9 +284,12 @@ func (c *Cluster) WaitReady() {
 	for _, n := range c.Nodes {
 		n.Start()
 	}
-	for _, b := range bus.Buckets() {
-		Eventually(c.t, "all replicas of "+string(b)+" have everything", func() bool { return c.complete(b) })
-	}
+	Eventually(c.t, "all replicas of all buckets have everything", c.Ready)
+}
+
+// Ready reports whether every bucket has a leader and three replicas that have everything.
+func (c *Cluster) Ready() bool {
+	return !slices.ContainsFunc(bus.Buckets(), func(b bus.Bucket) bool { return !c.complete(b) })
 }
 
 func (c *Cluster) complete(b bus.Bucket) bool {
@@ -211,6 +300,9 @@ func (c *Cluster) complete(b bus.Bucket) bool {
 		return false
 	}
 	cluster := stream.CachedInfo().Cluster
+	if cluster == nil {
+		return len(c.Nodes) == 1
+	}
 	current := 0
 	for _, r := range cluster.Replicas {
 		if r.Current && !r.Offline && r.Active > 0 {
@@ -218,6 +310,18 @@ func (c *Cluster) complete(b bus.Bucket) bool {
 		}
 	}
 	return cluster.Leader != "" && current == len(c.Nodes)-1
+}
+
+// Backup saves a bucket through JetStream's API, and returns a function that deletes the bucket and restores it from there.
+func (c *Cluster) Backup(b bus.Bucket) (restore func()) {
+	c.t.Helper()
+	return backup(c.t, c.Admin().JetStream(), b)
+}
+
+// Recreate deletes the stream of a bucket and makes it again, empty.
+func (c *Cluster) Recreate(b bus.Bucket) {
+	c.t.Helper()
+	recreate(c.t, c.Admin().JetStream(), b, len(c.Nodes))
 }
 
 // LeaderOf is the index of the node that decides about a bucket. It waits until there is one.
@@ -229,6 +333,9 @@ func (c *Cluster) LeaderOf(b bus.Bucket) (leader int) {
 		stream, err := c.Admin().JetStream().Stream(ctx, b.Stream())
 		if err != nil {
 			return false
+		}
+		if stream.CachedInfo().Cluster == nil {
+			return len(c.Nodes) == 1
 		}
 		for i, n := range c.Nodes {
 			if n.Name == stream.CachedInfo().Cluster.Leader {
@@ -272,20 +379,29 @@ func (c *Cluster) Lose(from, to int) {
 
 // Mend lets everything pass again between all nodes.
 func (c *Cluster) Mend() {
-	for i, links := range c.links {
-		for j, l := range links {
-			if i != j {
+	for _, links := range c.links {
+		for _, l := range links {
+			if l != nil {
 				l.Mend()
 			}
 		}
 	}
 }
 
-// printLogs shows the end of what the nodes had to say.
+// printLogs shows the end of what the nodes had to say, if the test has failed.
 func (c *Cluster) printLogs() {
-	const end = 4 << 10
+	const lines = 25
 	for _, n := range c.Nodes {
-		text := n.Log.String()
-		c.t.Logf("%s, the end of its log:\n%s", n.Name, text[max(0, len(text)-end):])
+		if text := strings.SplitAfter(n.Log.String(), "\n"); c.t.Failed() {
+			text = slices.DeleteFunc(text, func(line string) bool { return strings.Contains(line, "Rout") }) // every cut makes dozens
+			c.t.Logf("%s, the end of its log:\n%s", n.Name, strings.Join(text[max(0, len(text)-lines):], ""))
+		}
+	}
+}
+
+// End ends all nodes, before the test does.
+func (c *Cluster) End() {
+	for _, n := range c.Nodes {
+		n.Kill()
 	}
 }

@@ -123,18 +123,6 @@ func (n *NATS) Admin() jetstream.JetStream {
 	return n.Connect(bus.Admin).JetStream()
 }
 
-// Recreate deletes the stream of a bucket and makes it again, empty.
-func (n *NATS) Recreate(b bus.Bucket) {
-	n.t.Helper()
-	js := n.Admin()
-	if err := js.DeleteStream(n.t.Context(), b.Stream()); err != nil {
-		n.t.Fatal(err)
-	}
-	if _, err := js.CreateStream(n.t.Context(), bus.StreamConfig(b, 1)); err != nil {
-		n.t.Fatal(err)
-	}
-}
-
 // CopyStore stops the server for as long as it takes to copy its store, and returns a function that puts the copy in the store's
 // place, stopping the server for as long as that takes.
 func (n *NATS) CopyStore() (putBack func()) {
