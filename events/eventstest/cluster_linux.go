@@ -159,14 +159,12 @@ func (c *Cluster) StartIssuer(maxStaleness time.Duration, issuer string) (ready 
 }
 
 // nodeConfig is a node's configuration. The address that a node tells the others is nobody's, so that they know it only by the routes that
-// they are given, which can be cut. A connection that is silent is found out sooner than by default: a network that throws
+// they are given, which can be cut. A route that is silent is found out sooner than by default: a network that throws
 // everything away does not close it.
 const nodeConfig = `server_name: %s
 listen: %q
-cluster { name: keyherald, listen: %q, routes: [%s], advertise: "127.0.0.1:1", no_advertise: true }
+cluster { name: keyherald, listen: %q, routes: [%s], advertise: "127.0.0.1:1", no_advertise: true, ping_interval: 2s, ping_max: 2 }
 jetstream { store_dir: %q, sync_interval: always }
-ping_interval: 2s
-ping_max: 2
 system_account: SYS
 accounts {
   SYS {}
