@@ -143,24 +143,22 @@ func (tr *trial) damaged() {
 	tr.during(tr.between(time.Second, 3*time.Second))
 	tr.t.Logf("damaged: %s", what)
 	const enough = 20 // looks in a row: right after the start, the others think that it still has everything
-	for end, ready := time.Now().Add(15*time.Second), 0; ready < enough; tr.during(100 * time.Millisecond) {
-		if ready++; !tr.Ready() {
-			ready = 0
+	said := regexp.MustCompile(`\[(WRN|ERR)\].*(corrupt|checksum)`)
+	for end, ready := time.Now().Add(eventstest.Patience), 0; ready < enough; tr.during(100 * time.Millisecond) {
+		if ready++; tr.Ready() {
+			continue
 		}
-		if time.Now().After(end) {
-			tr.mustTell(n.Log.String()[before:], what)
+		ready = 0
+		log := n.Log.String()[before:]
+		if said.MatchString(log) {
 			n.Kill()
 			n.DeleteStore(tr.t) // what an operator does then: it gets everything from the others
 			n.Start()
 			return
 		}
-	}
-}
-
-// mustTell: a node that cannot have a bucket any more says so.
-func (tr *trial) mustTell(log, what string) {
-	if !regexp.MustCompile(`\[(WRN|ERR)\].*(corrupt|checksum)`).MatchString(log) {
-		tr.t.Errorf("a node does not say that %s is damaged:\n%s", what, log)
+		if time.Now().After(end) {
+			tr.t.Fatalf("the node has not everything, and does not say that %s is damaged:\n%s", what, log)
+		}
 	}
 }
 
