@@ -152,12 +152,25 @@ func (s *stream) Watch(ctx context.Context, from uint64) (Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
-	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
-	ctx, stop := s.conn.request(ctx, subject)
-	defer stop()
-	if _, err := s.conn.js.CreatePushConsumer(ctx, s.bucket.Stream(), cfg); err != nil {
+	if err := s.create(ctx, cfg); err != nil {
 		w.Stop()
-		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(cause(ctx, err)))
+		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
 	return w, nil
+}
+
+// create makes a consumer. When no answer comes it asks again for the same one, of which the servers make no second: they may be busy
+// with those of thousands of others, who have lost theirs at the same moment, and would be the longer the more each of them asks for.
+func (s *stream) create(ctx context.Context, cfg jetstream.ConsumerConfig) error {
+	const attempts = 4
+	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
+	for attempt := 1; ; attempt++ {
+		request, stop := s.conn.request(ctx, subject)
+		_, err := s.conn.js.CreatePushConsumer(request, s.bucket.Stream(), cfg)
+		err = cause(request, err)
+		stop()
+		if attempt == attempts || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
 }
