@@ -174,6 +174,8 @@ func (c *Conn) outcome(ctx context.Context, p Put, id string) (uint64, error) {
 	// Another message is there: in place of ours, or after it.
 	next, err := c.next(ctx, p.Bucket, p.Name, p.Replaces)
 	switch {
+	case errors.Is(err, ErrNotFound) && StreamConfig(p.Bucket, 1).MaxMsgsPerSubject > 1:
+		return last.Sequence, errNotThere // this replica has not yet what the one before had
 	case errors.Is(err, ErrPermission), errors.Is(err, ErrNotFound):
 		return 0, fmt.Errorf("%w: another has followed", ErrUnknownOutcome)
 	case err != nil:
