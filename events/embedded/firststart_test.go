@@ -51,8 +51,8 @@ func TestFirstStartThatWasKilledIsCompletedByTheNext(t *testing.T) {
 func TestEveryHalfMadeDirectoryIsCompleted(t *testing.T) {
 	for name, undo := range map[string][]string{
 		"an empty directory":             {"nats"},
-		"nothing but the lock":           {"nats/VERSION", "nats/store", "nats/operator.nk", "nats/issuer.nk", "nats/verifier.nk", "nats/admin.nk"},
-		"nothing but the version":        {"nats/store", "nats/lock", "nats/operator.nk", "nats/issuer.nk", "nats/verifier.nk", "nats/admin.nk"},
+		"nothing but the lock":           {"nats/VERSION", "nats/REVISIONS", "nats/store", "nats/operator.nk", "nats/issuer.nk", "nats/verifier.nk", "nats/admin.nk"},
+		"nothing but the version":        {"nats/REVISIONS", "nats/store", "nats/lock", "nats/operator.nk", "nats/issuer.nk", "nats/verifier.nk", "nats/admin.nk"},
 		"only some keys":                 {"nats/store", "nats/operator.nk", "nats/admin.nk"},
 		"no store":                       {"nats/store"},
 		"no streams":                     {"nats/store/jetstream/KEYHERALD"},
