@@ -16,6 +16,7 @@ import (
 
 // TestTheAlertsFireWhenTheyShould has Prometheus' own promtool read the rules, and run them over made-up series.
 func TestTheAlertsFireWhenTheyShould(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"check", "rules", "../alerts.yaml"}, {"test", "rules", "testdata/alerts_test.yaml"}} {
 		out, err := exec.CommandContext(t.Context(), "promtool", args...).CombinedOutput()
 		if err != nil {
@@ -32,6 +33,7 @@ var (
 // TestEveryMetricOfTheAlertsIsThere looks for each name, and each value of a label, in what a node and a gate really say.
 func TestEveryMetricOfTheAlertsIsThere(t *testing.T) {
 	w := &world{t: t, binary: buildKeyherald(t), helps: map[string]string{}}
+	t.Parallel()
 	w.startBoth()
 	cmd := exec.CommandContext(t.Context(), w.binary, "issuer", "add", "login", "--iss", "https://login.example", "--use", "assertion", "--jwks-uri", "https://127.0.0.1:1/", "--data", w.data)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -3,6 +3,7 @@ package deploy
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -75,7 +76,7 @@ func (m *manifests) checkVolumes() (found problems) {
 					found.add("%s, %s mounts %s, which is not there", p.name, c.Name, mount.Name)
 				}
 			}
-			for _, file := range files(c) {
+			for _, file := range m.files(c) {
 				if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
 					return strings.HasPrefix(file, m.MountPath+"/") || file == m.MountPath
 				}) {
@@ -88,7 +89,7 @@ func (m *manifests) checkVolumes() (found problems) {
 }
 
 // files returns the absolute paths in a container's arguments and variables.
-func files(c corev1.Container) (paths []string) {
+func (m *manifests) files(c corev1.Container) (paths []string) {
 	for _, arg := range slices.Concat(c.Command, c.Args) {
 		if _, value, ok := strings.Cut(arg, "="); ok {
 			arg = strings.TrimPrefix(value, "unix:")
@@ -97,9 +98,9 @@ func files(c corev1.Container) (paths []string) {
 			paths = append(paths, arg)
 		}
 	}
-	for _, v := range c.Env {
-		if strings.HasPrefix(v.Value, "/") {
-			paths = append(paths, v.Value)
+	for _, value := range m.variables(c) {
+		if strings.HasPrefix(value, "/") {
+			paths = append(paths, value)
 		}
 	}
 	return paths
@@ -118,7 +119,7 @@ func (m *manifests) checkFlags(help func(command string) string) (found problems
 					found.add("%s, %s: keyherald %s has no flag %s", p.name, c.Name, c.Args[0], flag)
 				}
 			}
-			for _, name := range m.variables(c) { // of one ConfigMap for serve and init
+			for name := range m.variables(c) { // of one ConfigMap for serve and init
 				if strings.HasPrefix(name, "KEYHERALD_") && !strings.Contains(text, "$"+name+")") && !(c.Args[0] == "init" && name == "KEYHERALD_ISSUER") {
 					found.add("%s, %s: keyherald %s has no variable %s", p.name, c.Name, c.Args[0], name)
 				}
@@ -128,19 +129,20 @@ func (m *manifests) checkFlags(help func(command string) string) (found problems
 	return found
 }
 
-// variables returns the names of a container's variables.
-func (m *manifests) variables(c corev1.Container) (names []string) {
+// variables returns a container's variables, also those of ConfigMaps.
+func (m *manifests) variables(c corev1.Container) map[string]string {
+	all := map[string]string{}
 	for _, from := range c.EnvFrom {
 		for _, config := range m.configs {
 			if config.Name == from.ConfigMapRef.Name {
-				names = append(names, slices.Sorted(maps.Keys(config.Data))...)
+				maps.Copy(all, config.Data)
 			}
 		}
 	}
 	for _, v := range c.Env {
-		names = append(names, v.Name)
+		all[v.Name] = v.Value
 	}
-	return names
+	return all
 }
 
 // checkSelectors: Services, budgets and policies select pods that there are, name ports that these have, and no budget keeps a node from
@@ -231,13 +233,48 @@ func (m *manifests) checkProbes(answers func(c corev1.Container, path string) bo
 	return found
 }
 
-// checkReach: whoever talks to NATS may, and the address is that of the Service.
+// checkImage: our containers run the image of deploy/Dockerfile as its user, by its entry point.
+func (m *manifests) checkImage(dockerfile string) (found problems) {
+	if !strings.Contains(dockerfile, "FROM scratch AS base\n") || !strings.Contains(dockerfile, "\nFROM base AS keyherald\n") || !strings.Contains(dockerfile, "\nENTRYPOINT [\"/keyherald\"]\n") {
+		found.add("deploy/Dockerfile makes another image")
+	}
+	for _, p := range m.pods {
+		for _, c := range p.containers() {
+			if !strings.Contains(c.Image, "/keyherald:") {
+				continue
+			}
+			s := p.spec.SecurityContext
+			if s == nil || s.RunAsUser == nil || s.RunAsGroup == nil || !strings.Contains(dockerfile, fmt.Sprintf("\nUSER %d:%d\n", *s.RunAsUser, *s.RunAsGroup)) {
+				found.add("%s, %s does not run as the image's user", p.name, c.Name)
+			}
+			if len(c.Command) > 0 {
+				found.add("%s, %s has another command than the image", p.name, c.Name)
+			}
+		}
+	}
+	return found
+}
+
+// checkReach: whoever talks to NATS may, the address is that of the Service, and NATS' authority is trusted for NATS and for nothing else.
 func (m *manifests) checkReach() (found problems) {
 	const at = "tls://nats.keyherald.svc.cluster.local:4222"
 	for _, p := range m.pods {
 		for _, c := range p.containers() {
-			if !slices.Contains(m.variables(c), "KEYHERALD_NATS") {
+			variables := m.variables(c)
+			for _, name := range []string{"SSL_CERT_DIR", "SSL_CERT_FILE"} {
+				if _, given := variables[name]; given {
+					found.add("%s, %s trusts %s for everything", p.name, c.Name, variables[name])
+				}
+			}
+			url, given := variables["KEYHERALD_NATS"]
+			if !given {
 				continue
+			}
+			if url != at {
+				found.add("%s, %s: NATS is at %s, not at %s", p.name, c.Name, at, url)
+			}
+			if ca := variables["KEYHERALD_NATS_TLS_CA"]; path.Base(ca) != "ca.crt" {
+				found.add("%s, %s has the authority of NATS in %q", p.name, c.Name, ca)
 			}
 			if p.labels["keyherald/nats-client"] != "true" {
 				found.add("%s is not let in by NATS' NetworkPolicy", p.name)
@@ -245,16 +282,6 @@ func (m *manifests) checkReach() (found problems) {
 			if !m.mayReach(p, 4222) || !m.mayReach(p, 53) {
 				found.add("%s may not talk to NATS or ask for names", p.name)
 			}
-			for _, v := range c.Env {
-				if v.Name == "KEYHERALD_NATS" && v.Value != at {
-					found.add("%s: NATS is at %s, not at %s", p.name, at, v.Value)
-				}
-			}
-		}
-	}
-	for _, c := range m.configs {
-		if url, ok := c.Data["KEYHERALD_NATS"]; ok && url != at {
-			found.add("ConfigMap %s: NATS is at %s, not at %s", c.Name, at, url)
 		}
 	}
 	return found

@@ -10,12 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nkeys"
 )
 
 // TestTheSidecarsNginxIsTheOneThatIsTested: it differs from deploy/gate/nginx.conf, which a test runs requests through, in where it listens, where
@@ -49,24 +49,32 @@ func TestTheSidecarsNginxIsTheOneThatIsTested(t *testing.T) {
 	}
 }
 
-// TestNATSTakesItsConfiguration, with the accounts that keyherald init --print-roles prints.
+// makeUsers is the command of deploy/kubernetes/README.md that makes the credentials.
+var makeUsers = regexp.MustCompile(`(?m)^    keyherald (nats-config nkeys .*) > accounts\.conf$`)
+
+// TestNATSTakesItsConfiguration, with the accounts that the README's command makes, and that makes the seeds which the README puts into secrets.
 func TestNATSTakesItsConfiguration(t *testing.T) {
-	dir := t.TempDir()
-	binary, roles := buildKeyherald(t), ""
-	for _, role := range []string{"admin", "operator", "issuer", "verifier"} {
-		pair, err := nkeys.CreateUser()
-		if err != nil {
-			t.Fatal(err)
-		}
-		public, err := pair.PublicKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		roles += "," + role + "=" + public
-	}
-	accounts, err := exec.CommandContext(t.Context(), binary, "init", "--print-roles", roles[1:]).Output()
+	binary := buildKeyherald(t)
+	t.Parallel()
+	readme, err := os.ReadFile("../kubernetes/README.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	command := makeUsers.FindSubmatch(readme)
+	if command == nil {
+		t.Fatal("the README does not say how to make credentials")
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), binary, strings.Fields(string(command[1]))...)
+	cmd.Dir = dir
+	accounts, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"admin", "operator", "issuer", "orders"} {
+		if _, err := os.Stat(filepath.Join(dir, "seeds", role+".nk")); err != nil {
+			t.Error(err)
+		}
 	}
 	config, err := os.ReadFile("../kubernetes/nats/nats.conf")
 	if err != nil {
@@ -74,14 +82,13 @@ func TestNATSTakesItsConfiguration(t *testing.T) {
 	}
 	cert, key := certificate(t)
 	for name, content := range map[string]string{
-		"nats.conf": strings.ReplaceAll(string(config), "/etc/nats-tls/", dir+"/"), "accounts.conf": string(accounts),
+		"nats.conf": strings.NewReplacer("/etc/nats-tls/", dir+"/", "$POD_NAME", "nats-0").Replace(string(config)), "accounts.conf": string(accounts),
 		"tls.crt": cert, "tls.key": key, "ca.crt": cert,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("POD_NAME", "nats-0")
 	opts, err := server.ProcessConfigFile(filepath.Join(dir, "nats.conf"))
 	if err != nil {
 		t.Fatal(err)

@@ -23,16 +23,18 @@ type world struct {
 	issuer string // URL of a running serve
 	gate   string
 	nats   string // URL of NATS' monitor
+	image  string // deploy/Dockerfile
 
 	mu    sync.Mutex
 	helps map[string]string
 }
 
-// buildKeyherald builds the program as it is now.
+// buildKeyherald builds the program as it is now. go run keeps what it has linked, so that only the first of the tests waits for the linker, and
+// none when nothing has changed; here it runs cp with it.
 func buildKeyherald(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "keyherald")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-o", binary, "./cmd/keyherald").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "run", "-C", "../..", "-exec", "cp", "./cmd/keyherald", binary).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return binary
@@ -114,9 +116,11 @@ func (w *world) startBoth() {
 	w.start(w.gate, "gate", "--data", w.data, "--listen", gate, "--audience", "https://orders", "--policy", "orders=scope:orders:read")
 }
 
+// newWorld starts them beside those of other tests.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, binary: buildKeyherald(t), helps: map[string]string{}}
+	t.Parallel()
 	w.startBoth()
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, HTTPHost: "127.0.0.1", HTTPPort: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
@@ -128,6 +132,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal("NATS does not start")
 	}
 	w.nats = "http://" + nats.MonitorAddr().String()
+	dockerfile, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.image = string(dockerfile)
 	return w
 }
 
@@ -137,7 +146,7 @@ func (w *world) judge(text string) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	return slices.Concat(m.checkConfined(), m.checkVolumes(), m.checkFlags(w.help), m.checkSelectors(), m.checkProbes(w.answers), m.checkReach())
+	return slices.Concat(m.checkConfined(), m.checkVolumes(), m.checkFlags(w.help), m.checkSelectors(), m.checkProbes(w.answers), m.checkReach(), m.checkImage(w.image))
 }
 
 // TestTheManifestsAreWhatTheySeem builds all of them, holds them against Kubernetes' own types and against the running programs; then it breaks
@@ -177,6 +186,11 @@ func TestTheManifestsAreWhatTheySeem(t *testing.T) {
 		"a policy for another port":      {"- port: 8000", "- port: 8888", "has no port"},
 		"a pod that NATS keeps out":      {"keyherald/nats-client: \"true\"\n    spec:\n      automountServiceAccountToken: false\n      containers:\n      - args:\n        - serve", "x: \"true\"\n    spec:\n      automountServiceAccountToken: false\n      containers:\n      - args:\n        - serve", "not let in"},
 		"another address of NATS":        {"tls://nats.keyherald.svc", "nats://nats.keyherald.svc", "NATS is at"},
+		"no authority of NATS":           {"KEYHERALD_NATS_TLS_CA: /etc/keyherald/nats-ca/ca.crt", "X: x", "has the authority of NATS in \"\""},
+		"another user":                   {"runAsUser: 65532", "runAsUser: 1000", "the image's user"},
+		"a command":                      {"- args:\n        - serve", "- command: [/usr/bin/keyherald]\n        args:\n        - serve", "another command"},
+		"an authority elsewhere":         {"KEYHERALD_NATS_TLS_CA: /etc/keyherald/nats-ca/", "KEYHERALD_NATS_TLS_CA: /etc/nats-ca/", "nothing is mounted"},
+		"an authority for everything":    {"name: KEYHERALD_NATS_TLS_CA\n", "name: SSL_CERT_FILE\n", "for everything"},
 		"a policy that lets nobody talk": {"- port: 4222", "- port: 4223", "may not talk to NATS"},
 	} {
 		bad := strings.Replace(good, c.old, c.new, -1)
