@@ -65,6 +65,8 @@ func hint(err error) string {
 		return known.hint
 	case errors.Is(err, bus.ErrUntrusted):
 		return "give the file with the authority that has signed the NATS server's certificate with --nats-tls-ca, and connect by a name that is in it"
+	case errors.Is(err, bus.ErrNoLeader):
+		return "see which servers are down, or cut off, with keyherald doctor; nothing was written"
 	case errors.Is(err, bus.ErrUnreachable):
 		return "start keyherald serve, or give the server with --nats and a credential with --nkey or --creds"
 	case errors.Is(err, bus.ErrPermission):

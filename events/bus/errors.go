@@ -17,6 +17,8 @@ var (
 	ErrNotFound = errors.New("no such record")
 	// ErrNoBucket: the bucket does not exist on the server.
 	ErrNoBucket = errors.New("the bucket does not exist: keyherald init makes the buckets, and serve on a NATS server of its own")
+	// ErrNoLeader: the servers answer, and none of them decides about the bucket.
+	ErrNoLeader = errors.New("no NATS server decides about the bucket: too few of those that keep it are up and reach each other")
 	// ErrUnreachable: there is no connection to a NATS server.
 	ErrUnreachable = errors.New("NATS cannot be reached")
 	// ErrUntrusted: the server has no TLS, or no certificate that is to be trusted.
@@ -56,6 +58,8 @@ func translate(err error) error {
 			return ErrConflict
 		case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
 			return ErrNoBucket
+		case codeNoLeader:
+			return ErrNoLeader
 		case jetstream.JSErrCodeMessageNotFound:
 			return ErrNotFound
 		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
@@ -92,6 +96,7 @@ func conflictsWith(err error) (last uint64, ok bool) {
 
 // The codes of errors that the client library has no name for.
 const (
+	codeNoLeader           jetstream.ErrorCode = 10008 // in a cluster: neither the stream nor, perhaps, JetStream has a leader
 	codeNoPeers            jetstream.ErrorCode = 10005 // in a cluster: no suitable peers for placement
 	codeReplicasNoCluster  jetstream.ErrorCode = 10074 // replicas > 1 not supported in non-clustered mode
 	codeInsufficientStores jetstream.ErrorCode = 10023 // insufficient resources

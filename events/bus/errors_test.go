@@ -21,6 +21,7 @@ func TestN_CodesOfTheServer(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", api(10164)), ErrConflict},
 		{api(10059), ErrNoBucket},
 		{api(10039), ErrNoBucket},
+		{api(10008), ErrNoLeader},
 		{api(10037), ErrNotFound},
 		{api(10054), ErrTooLarge},
 		{api(10026), ErrTooManyConsumers},

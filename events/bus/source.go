@@ -57,8 +57,6 @@ type Delivery struct {
 // Heartbeat is how often a watch gives a sign of life when it has nothing else to deliver.
 const Heartbeat = 2 * time.Second
 
-var errNoLeader = errors.New("none of the servers knows what is in the bucket: a majority of them does not reach each other")
-
 // The ways in which a watch ends.
 var (
 	errDisconnected = errors.New("the connection was lost")
@@ -91,7 +89,7 @@ func (s *stream) State(ctx context.Context) (State, error) {
 	}
 	age, ok := leaderAge(stream.CachedInfo().Cluster)
 	if !ok {
-		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, errNoLeader)
+		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, ErrNoLeader)
 	}
 	info := stream.CachedInfo().State
 	state := State{First: info.FirstSeq, Last: info.LastSeq, Messages: info.Msgs, Age: age}

@@ -38,6 +38,8 @@ const (
 	// A write whose outcome is not known is looked for again after 50 ms at the earliest and 2 s at the latest.
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second
+	// leaderless is how long a write waits for a bucket's next leader, which takes ten seconds at the longest if there can be one.
+	leaderless = 20 * time.Second
 	// enoughConflicts is how often a write is refused before that is believed although nothing is there in its place: because there never was
 	// the revision that it is to replace.
 	enoughConflicts = 4
@@ -62,7 +64,8 @@ type Put struct {
 }
 
 // Put writes a record by compare-and-set and returns its revision. It fails with [ErrConflict] if the name's last
-// message is not the one to replace, and at once with [ErrUnreachable] when there is no connection. When an answer gets lost, Put
+// message is not the one to replace, and at once with [ErrUnreachable] when there is no connection. When the bucket's leader is lost, Put
+// waits for the next one; [ErrNoLeader] says that none came in time. When an answer gets lost, Put
 // finds out what happened, and writes again what did not arrive. [ErrUnknownOutcome] says that it could not: ctx
 // ended before, or the bucket's history does not tell any more.
 func (c *Conn) Put(ctx context.Context, p Put) (uint64, error) {
@@ -84,7 +87,7 @@ func (c *Conn) put(ctx context.Context, p Put) (uint64, error) {
 		return 0, ctx.Err()
 	}
 	msg, id := p.message()
-	revision, err := c.publish(ctx, msg)
+	revision, err := c.deliver(ctx, p.Bucket, msg)
 	if !isUnknown(err) && translate(err) != ErrConflict {
 		return revision, translate(err)
 	}
@@ -108,6 +111,27 @@ func (p Put) message() (msg *nats.Msg, id string) {
 		msg.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(int64(seconds), 10)+"s")
 	}
 	return msg, id
+}
+
+// deliver publishes a message that is sure not to have arrived before, and waits for a server that takes it: for some seconds after the one
+// that decides about a bucket is lost, none does. Nobody has taken what was published then.
+func (c *Conn) deliver(ctx context.Context, bucket Bucket, msg *nats.Msg) (uint64, error) {
+	end := time.Now().Add(leaderless)
+	for attempt := 0; ; attempt++ {
+		revision, err := c.publish(ctx, msg)
+		if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
+			return revision, err
+		}
+		if _, missing := c.info(ctx, bucket); errors.Is(missing, ErrNoBucket) {
+			return 0, missing
+		}
+		if time.Now().After(end) {
+			return 0, ErrNoLeader
+		}
+		if ended := sleep(ctx, backoff(attempt, firstLook, lastLook, mathrand.N)); ended != nil {
+			return 0, fmt.Errorf("%w (%w)", ErrNoLeader, ended)
+		}
+	}
 }
 
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {

@@ -22,6 +22,7 @@
 //	the same, with a node of the token service   TestF_AnIssuerIsNotReadyWhileItsClusterDoesNotDecide
 //	verifiers cut off                            TestF_ServeLosesItsVerifiers, TestF_ClusterVerifiersAreCutOff
 //	partition                                    TestF_ClusterIsPartitioned
+//	a write right after its leader is lost       TestF_ClusterWritesWaitForTheNextLeader
 //	two paused, the third killed, and so on      TestF_ClusterNodesArePausedAndKilledInTurn
 //	damaged files                                TestF_ServeHasADamagedStore, TestF_ClusterNodeHasADamagedStore; in packages embedded and bus:
 //	                                             TestF_AStartTellsThatRecordsAreLost, TestF_ARecordThatTheServerCannotReadIsMissed
