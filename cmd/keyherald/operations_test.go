@@ -42,18 +42,24 @@ func TestTheOperationsGuideDoesWhatItSays(t *testing.T) {
 	if !found {
 		t.Fatal("the guide has no first look")
 	}
-	commands := shellCommands(t, first, 1) + beforeOperations + shellCommands(t, rest, 12)
+	commands := shellCommands(t, first, 1) + beforeOperations + shellCommands(t, rest, 18)
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222"} {
 		commands = strings.ReplaceAll(commands, port, freeAddress(t))
 	}
-	// In the end: what leaked is dead, what replaced it is not.
+	// In the end: what leaked is dead, what replaced it is not, and so it is on the server that was made of a backup. A ! before a command would not do:
+	// what it makes of success does not end a shell with -e.
 	commands += `
-! ./keyherald token mint --key-file orders.key --audience https://billing | ./keyherald token verify --audience https://billing
+not() { if "$@"; then echo "not refused: $*" >&2; exit 9; fi; }
+./keyherald token mint --key-file orders.key --audience https://billing > leaked.token
+not ./keyherald token verify --audience https://billing < leaked.token
 ./keyherald token mint --key-file orders.new.key --audience https://billing | ./keyherald token verify --audience https://billing
-! ./keyherald token request --secret-file orders.secret
+not ./keyherald token request --secret-file orders.secret
 ./keyherald token request --secret-file orders.new.secret --audience https://billing | ./keyherald token verify --audience https://billing
-! ./keyherald token request --key-file d/admin.key
+not ./keyherald token request --key-file d.lost/admin.key
+not ./keyherald token request --key-file d/admin.key
 ./keyherald token request --key-file admin.new.key > /dev/null
+not grep billing:admin <(./keyherald client show orders)
+grep '"kid": "b2"' <(./keyherald key export builds)
 `
 	dir := t.TempDir()
 	if err := os.Symlink(binary, filepath.Join(dir, "keyherald")); err != nil {
@@ -107,7 +113,7 @@ func TestTheOperationsGuideExplainsMessagesThatThereAre(t *testing.T) {
 	}
 }
 
-var inlineCommand = regexp.MustCompile("`(?:keyherald )?((?:client|issuer|key|secret|cert|token|bench) [a-z]+|init|status|watch)\\b([^`]*)`")
+var inlineCommand = regexp.MustCompile("`(?:keyherald )?((?:client|issuer|key|secret|cert|token|bench|nats-user|nats-config) [a-z]+|init|status|watch|doctor|backup|restore)\\b([^`]*)`")
 
 // TestTheOperationsGuideNamesCommandsThatThereAre: those in running text are not run, but their flags are in their help.
 func TestTheOperationsGuideNamesCommandsThatThereAre(t *testing.T) {
