@@ -113,7 +113,7 @@ func TestTheOperationsGuideExplainsMessagesThatThereAre(t *testing.T) {
 	}
 }
 
-var inlineCommand = regexp.MustCompile("`(?:keyherald )?((?:client|issuer|key|secret|cert|token|bench|nats-user|nats-config) [a-z]+|init|status|watch|doctor|backup|restore)\\b([^`]*)`")
+var inlineCommand = regexp.MustCompile("(?:`|\\* )(?:keyherald )?((?:client|issuer|key|secret|cert|token|bench|nats-user|nats-config) [a-z]+|init|status|watch|doctor|backup|restore)\\b([^`\n]*)")
 
 // TestTheOperationsGuideNamesCommandsThatThereAre: those in running text are not run, but their flags are in their help.
 func TestTheOperationsGuideNamesCommandsThatThereAre(t *testing.T) {
