@@ -59,7 +59,7 @@ func (c *watchCmd) Run(ctx context.Context, a *app) error {
 				return err
 			}
 		case <-look.C:
-			if news := contact.look(keys.Status()); news != "" {
+			if news := contact.look(keys.Status(), conn.Refusal()); news != "" {
 				fmt.Fprintf(a.err, "%s  %s\n", time.Now().Format(time.TimeOnly), news)
 			}
 		case <-ctx.Done():
@@ -87,7 +87,7 @@ func (c *watchCmd) print(a *app, change events.Change, now time.Time) error {
 
 // contact follows whether the changes that are shown are all there are.
 type contact struct {
-	lost          bool
+	lost, refused bool
 	gaps, resyncs int // as they were when there was contact
 }
 
@@ -97,13 +97,16 @@ func newContact(st bus.KeySetStatus) *contact {
 
 func gaps(st bus.KeySetStatus) int { return st.Keys.Gaps + st.Revocations.Gaps }
 
-// look returns what is new, or nothing.
-func (c *contact) look(st bus.KeySetStatus) string {
+// look returns what is new, or nothing. refusal is why the server does not let us in again, if it does not.
+func (c *contact) look(st bus.KeySetStatus, refusal error) string {
 	err := st.Keys.Err
 	if err == nil {
 		err = st.Revocations.Err
 	}
 	switch down := err != nil || !st.Keys.CaughtUp || !st.Revocations.CaughtUp; {
+	case down && refusal != nil && !c.refused:
+		c.lost, c.refused = true, true
+		return "NATS does not let us in again: " + oneLine(refusal)
 	case down && c.lost:
 		return ""
 	case down && err != nil:

@@ -37,11 +37,24 @@ func TestWatchSaysWhenItLosesAndRegainsContact(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := newContact(feed(nil))
 			for i, st := range test.looks {
-				got := c.look(st)
+				got := c.look(st, nil)
 				if test.want[i] == "" && got != "" || !strings.Contains(got, test.want[i]) {
 					t.Errorf("look %d said %q, want %q", i, got, test.want[i])
 				}
 			}
 		})
+	}
+	c := newContact(feed(nil))
+	for i, want := range []string{"lost contact", "does not let us in again: refused", "", "in contact with NATS again"} {
+		st, refusal := feed(down), errors.New("refused")
+		switch i {
+		case 0:
+			refusal = nil
+		case 3:
+			st, refusal = feed(nil), nil
+		}
+		if got := c.look(st, refusal); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("a credential that was revoked: look %d said %q, want %q", i, got, want)
+		}
 	}
 }

@@ -58,6 +58,7 @@ type Conn struct {
 
 	mu        sync.Mutex
 	connected chan struct{} // closed while connected
+	refusal   error         // see Refusal
 	waiters   map[*waiter]struct{}
 	streams   map[Bucket]jetstream.Stream
 }
@@ -193,7 +194,8 @@ func transport(cfg Config) ([]nats.Option, error) {
 func connectError(err error) error {
 	var untrusted *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "Authorization Violation"):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
+		errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(err.Error(), "Authorization Violation"):
 		return fmt.Errorf("%w: the server refused the credential", ErrPermission)
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
@@ -240,6 +242,14 @@ func (c *Conn) Connected() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.connected
+}
+
+// Refusal is why a server did not take the lost connection back: the credential was revoked, say. It tests as [ErrPermission]. Nil: there is a
+// connection, or no server has refused it yet. The connection is tried again all the same.
+func (c *Conn) Refusal() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refusal
 }
 
 // stream returns a handle on the bucket's stream, looked up once.

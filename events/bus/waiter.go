@@ -79,10 +79,25 @@ func (c *Conn) markConnected(nc *nats.Conn) {
 	default:
 		close(c.connected)
 	}
+	c.refusal = nil
 	c.log.Debug().Str("url", nc.ConnectedUrlRedacted()).Msg("nats connected")
 }
 
+// noteRefusal notes that a server has refused the credential, and says so once.
+func (c *Conn) noteRefusal(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusal == nil {
+		c.log.Warn().Err(err).Msg("nats does not let us in again: trying on")
+	}
+	c.refusal = err
+}
+
 func (c *Conn) noteError(err error) {
+	if refused := connectError(err); errors.Is(refused, ErrPermission) { // of an attempt to connect again
+		c.noteRefusal(refused)
+		return
+	}
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		subject := violationSubject(err)
 		c.mu.Lock()
