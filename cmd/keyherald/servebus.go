@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -66,15 +67,42 @@ func quiet(log zerolog.Logger) zerolog.Logger {
 	return log.Level(max(log.GetLevel(), zerolog.WarnLevel))
 }
 
+// waitEvery is how often a bucket is asked for at the start while no server decides about it.
+const waitEvery = time.Second
+
+// connectReader connects, and asks for a bucket that only some roles may read. If cfg says so, it waits for servers that answer, and for as
+// many of a cluster as it takes to decide.
+func connectReader(ctx context.Context, cfg bus.Config, bucket bus.Bucket) (*bus.Conn, error) {
+	conn, err := bus.Connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if _, err = conn.Source(bucket).State(ctx); err == nil {
+			return conn, nil
+		}
+		unanswered := errors.Is(err, bus.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded)
+		if !cfg.Wait || !unanswered {
+			break
+		}
+		cfg.Logger.Warn().Err(err).Msg("waiting for nats")
+		select {
+		case <-time.After(waitEvery):
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	conn.Close()
+	return nil, err
+}
+
 // connectIssuer connects as a node of the token service, and asks for what only that role may read. Otherwise the feeds would
 // wait for the permission, as they do when a credential is refused for a while.
 func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
-	conn, err := bus.Connect(ctx, cfg)
+	conn, err := connectReader(ctx, cfg, bus.Clients)
 	if err == nil {
-		if _, err = conn.Source(bus.Clients).State(ctx); err == nil {
-			return conn, nil
-		}
-		conn.Close()
+		return conn, nil
 	}
 	if errors.Is(err, bus.ErrPermission) {
 		err = &hinted{fmt.Errorf("the token service needs a NATS credential of the role issuer: %w", err),
@@ -85,12 +113,9 @@ func connectIssuer(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
 
 // connectOperator connects as operator, and asks for what only that role may read.
 func connectOperator(ctx context.Context, cfg bus.Config) (*bus.Conn, error) {
-	conn, err := bus.Connect(ctx, cfg)
+	conn, err := connectReader(ctx, cfg, bus.Assertions)
 	if err == nil {
-		if _, err = conn.Source(bus.Assertions).State(ctx); err == nil {
-			return conn, nil
-		}
-		conn.Close()
+		return conn, nil
 	}
 	if errors.Is(err, bus.ErrPermission) {
 		err = &hinted{fmt.Errorf("the registry needs a NATS credential of the role operator: %w", err),
