@@ -33,8 +33,8 @@
 // is against damage, and no signature: whoever can change the file can make another checksum, and whoever restores it trusts it as
 // much as an operator. So keep it as the operator's key is kept. It holds no secret: hashes of API keys (which are random), and public keys.
 //
-// Of message headers only the caller is kept, and that a message is a marker. The time that a message has to live is not: only the
-// leases of the platform's keys have one, and these are not restored.
+// Of message headers only the caller is kept, and that a message is a marker. A marker has no value, whatever it carried. The time that a
+// message has to live is not kept: only the leases of the platform's keys have one, and these are not restored.
 //
 // # One moment
 //

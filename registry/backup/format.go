@@ -84,9 +84,11 @@ func messageOf(e events.Entry) message {
 	} else {
 		m.Name64 = []byte(e.Name)
 	}
-	if value := string(e.Value); isText(value) {
+	switch value := string(e.Value); {
+	case e.Deleted: // a body of a marker means nothing, and no writer takes one
+	case isText(value):
 		m.Value = value
-	} else {
+	default:
 		m.Value64 = e.Value
 	}
 	return m
@@ -198,6 +200,9 @@ func (l *lineReader) entry() (events.Entry, error) {
 		return e, fmt.Errorf("a name of %d bytes", len(e.Name))
 	case len(e.Value) > events.MaxValue:
 		return e, fmt.Errorf("a value of %d bytes: a record has at most %d", len(e.Value), events.MaxValue)
+	}
+	if e.Deleted { // as in messageOf, whoever has made the file
+		e.Value = nil
 	}
 	return e, nil
 }

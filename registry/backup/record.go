@@ -167,8 +167,11 @@ func (it *item) meet(r rule, b bus.Bucket, e events.Entry) {
 	if isSame || r == ruleAdd {
 		return
 	}
-	it.found = &found{bytes.Clone(e.Value), e.Time, e.Caller}
-	if e.Deleted && before != nil {
+	it.found = &found{at: e.Time, by: e.Caller}
+	switch {
+	case !e.Deleted:
+		it.found.value = bytes.Clone(e.Value)
+	case before != nil:
 		it.found.value = before.value
 	}
 }
