@@ -25,7 +25,7 @@ type backupCmd struct {
 
 // Help is what to know of the file.
 func (*backupCmd) Help() string {
-	return `All records of all buckets go into one file, message by message, with a checksum, for keyherald restore. Each bucket is as it was at one moment. The file appears when it is complete and on the disk, and is readable by its owner only: there is no secret in it, but how each client authenticates. It takes an operator's credential.`
+	return `All records of all buckets go into one file, message by message, with a checksum, for keyherald restore. Each bucket is as it was at one moment. The file appears when it is complete, on the disk, and has been read again as restore --check does, which standard output cannot be. It is readable by its owner only: there is no secret in it, but how each client authenticates. It takes an operator's credential.`
 }
 
 // backupReport is what backup --json prints. It is an interface: members are added, not changed.
@@ -56,7 +56,7 @@ func (c *backupCmd) Run(ctx context.Context, a *app) error {
 		report = a.err
 		err = buffered(a.out, save)
 	} else {
-		err = c.writeFile(save)
+		err = c.writeFile(save, meter(a))
 	}
 	if err != nil {
 		return err
@@ -72,11 +72,16 @@ func (c *backupCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-// writeFile puts the backup in its place when it is whole.
-func (c *backupCmd) writeFile(save func(io.Writer) error) error {
-	put := os.Link // which does not replace
-	if c.Force {
-		put = os.Rename
+// writeFile puts the backup in its place when it is whole, and can be read.
+func (c *backupCmd) writeFile(save func(io.Writer) error, m backup.Meter) error {
+	put := func(from, to string) error {
+		if err := readable(from, m); err != nil {
+			return fmt.Errorf("reading it again: %w", err)
+		}
+		if c.Force {
+			return os.Rename(from, to)
+		}
+		return os.Link(from, to) // which does not replace
 	}
 	err := fillFile(c.File, func(w io.Writer) error { return buffered(w, save) }, put)
 	if errors.Is(err, fs.ErrExist) {
@@ -86,6 +91,21 @@ func (c *backupCmd) writeFile(save func(io.Writer) error) error {
 		return fmt.Errorf("nothing was written to %s: %w", c.File, err)
 	}
 	return syncDir(filepath.Dir(c.File))
+}
+
+// readable reads a backup as a restore does: one that none can use is better known now than when it is needed.
+func readable(name string, m backup.Meter) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = backup.Open(file, info.Size(), m)
+	return err
 }
 
 func exists(file string) error {

@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"
+	"github.com/keyherald/keyherald/registry/backup"
 )
 
 // backedUp returns a backup of a server with a platform and so many clients with a key each, and how many messages that is.
@@ -161,5 +165,30 @@ func TestP7_ABackupAndItsRestoreShowNothingSecret(t *testing.T) {
 	}
 	if !strings.Contains(said.String(), "sha256") { // what is looked through is what should be
 		t.Error("not even the hash of the API key is in the file")
+	}
+}
+
+// TestP5_ABackupThatCannotBeReadIsNotReported lets the file be read again before it gets its name.
+func TestP5_ABackupThatCannotBeReadIsNotReported(t *testing.T) {
+	t.Parallel()
+	for _, force := range []bool{false, true} {
+		file := filepath.Join(t.TempDir(), "b.backup")
+		if force {
+			if err := os.WriteFile(file, []byte("the one before"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := backupCmd{File: file, Force: force}
+		err := c.writeFile(func(w io.Writer) error {
+			_, err := io.WriteString(w, "no backup\n")
+			return err
+		}, nil)
+		if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "nothing was written to "+file) {
+			t.Errorf("force %t: error %v", force, err)
+		}
+		left, err := os.ReadFile(file)
+		if force && string(left) != "the one before" || !force && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("force %t: there is a file with %q, error %v", force, left, err)
+		}
 	}
 }

@@ -63,7 +63,8 @@
 //   - A revocation in REVOCATIONS that is over (its exp, or the longest life of a token, has passed) is not written again. The bucket would
 //     keep it for another day, and make no difference.
 //   - refresh.… in USAGE says which node fetches, and what it has met: of the past.
-//   - Malformed messages, and names that mean nothing, are not restored, and left where they are.
+//   - Malformed messages, and names that mean nothing, are not restored, and left where they are. What denies does so by its name, and
+//     is restored whatever its value is; without one that is larger than a record may be.
 //
 // # What was taken away since
 //

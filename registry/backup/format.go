@@ -18,8 +18,9 @@ import (
 
 // The limits of a file. One that is over a limit is refused before it costs more than that.
 const (
-	// maxLine is the length of a line, in bytes, without its end: a value of events.MaxValue takes at most twice its size in text, or 4/3 of
-	// it in base64, and names and callers are short.
+	// maxLine is the length of a line, in bytes, without its end. The streams take messages of up to 17 KiB: a value that is larger than a
+	// record may be is malformed, and the file that has it is whole. A value takes at most twice its size in text, or 4/3 of it in base64;
+	// so does a name, and callers are short.
 	maxLine = strictjson.MaxSize
 	// maxRecordName is the length of a name, in bytes: a server takes no line of its protocol that is longer than 4 KiB.
 	maxRecordName = 4 << 10
@@ -198,8 +199,6 @@ func (l *lineReader) entry() (events.Entry, error) {
 		return e, errors.New("a name or value stands there twice, as text and in base64")
 	case e.Name == "" || len(e.Name) > maxRecordName:
 		return e, fmt.Errorf("a name of %d bytes", len(e.Name))
-	case len(e.Value) > events.MaxValue:
-		return e, fmt.Errorf("a value of %d bytes: a record has at most %d", len(e.Value), events.MaxValue)
 	}
 	if e.Deleted { // as in messageOf, whoever has made the file
 		e.Value = nil

@@ -2,10 +2,12 @@ package backup_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/registry/backup"
@@ -50,4 +52,40 @@ func TestP5_ABodyOfADeleteMarkerInAFileIsNoValue(t *testing.T) {
 	w := empty(t)
 	w.restore(withLines(`{"name":"revoked.orders.k0","seq":1,"time":"2026-11-26T00:00:00Z","deleted":true,"value":"body"}`), backup.Options{})
 	w.has(bus.Keys, map[string]string{"revoked.orders.k0": "deleted"})
+}
+
+// The streams take more than a record may have, because the server counts headers in. Such a value is malformed, and the file that has it
+// is not damaged: what denies by its name denies, and what counted before counts.
+func TestP5_AValueThatIsTooLargeIsMalformed(t *testing.T) {
+	t.Parallel()
+	most := int(bus.StreamConfig(bus.Keys, 1).MaxMsgSize)
+	for name, value := range map[string]string{
+		"text":         strings.Repeat("x", most),
+		"escaped text": strings.Repeat(`"`, most),
+		"no text":      strings.Repeat("\x00", most),
+		"by one byte":  strings.Repeat("x", events.MaxValue+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := start(t)
+			w.Write(bus.Keys, "issuer.orders", clientJSON())
+			for b, name := range map[bus.Bucket]string{
+				bus.Keys: "issuer.orders", bus.Clients: "orders", bus.Usage: strings.Repeat("u", 3900), bus.Revocations: token(1).String(), bus.Assertions: assertion(1),
+			} {
+				w.Publish(b, name, value, nil)
+			}
+			w.Publish(bus.Keys, "revoked.orders.k0", value, nil)
+			w.Publish(bus.Usage, "key.orders.k1", value, nil)
+			fresh := empty(t)
+			fresh.restore(w.save(), backup.Options{})
+			fresh.has(bus.Keys, map[string]string{"issuer.platform": platformJSON, "issuer.orders": clientJSON(), "revoked.orders.k0": ""})
+			fresh.has(bus.Clients, nil)
+			fresh.has(bus.Usage, nil)
+			fresh.has(bus.Revocations, map[string]string{token(1).String(): ""})
+			fresh.has(bus.Assertions, map[string]string{assertion(1): ""})
+			if plan := w.plan(w.save(), backup.Options{}); plan.Writes() != 0 {
+				t.Errorf("over the same records, %d are written", plan.Writes())
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 )
 
@@ -84,6 +85,9 @@ func (a *Archive) do(ctx context.Context, to Target, s step, by string) error {
 			return err
 		}
 		put.Value, put.Delete = e.Value, e.Deleted
+		if len(put.Value) > events.MaxValue { // of what denies, whatever its value: anything else would be malformed
+			put.Value = nil
+		}
 	}
 	_, err := to.Put(ctx, put)
 	if !errors.Is(err, bus.ErrConflict) {
