@@ -1,6 +1,11 @@
 package bus
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/nats-io/nkeys"
+)
 
 // Role is what a NATS credential is for. It says what its holder may do, by allow-lists only.
 type Role string
@@ -35,6 +40,14 @@ const sharedInbox = "_INBOX"
 // InboxPrefix is the private inbox prefix of a credential, made from its public nkey so that a client need not be told.
 // The nats command takes it as --inbox-prefix.
 func InboxPrefix(publicNkey string) string { return sharedInbox + "_" + publicNkey }
+
+var userNkey = regexp.MustCompile(`^U[A-Z2-7]{55}$`)
+
+// IsUserNkey reports whether text is the public nkey of a user, in the one text that it has: nkeys are compared as texts, and what reads them
+// skips line breaks.
+func IsUserNkey(text string) bool {
+	return userNkey.MatchString(text) && nkeys.IsValidPublicUserKey(text)
+}
 
 // Permissions is what role r may do, inbox being the credential's [InboxPrefix]. Both lists are empty for a role that does
 // not exist, and never otherwise: a NATS server takes an empty list for leave to do everything.

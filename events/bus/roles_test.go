@@ -14,6 +14,18 @@ func TestInboxPrefixIsPrivate(t *testing.T) {
 	}
 }
 
+func TestN_AnNkeyHasOneText(t *testing.T) {
+	const good = "UAR44TB3BYO4Y6MISJEBUM5PHGKZO2SKF5SNVZOSKIGNYHHYOXJ7NSRB"
+	for text, want := range map[string]bool{
+		good: true, good[:28] + "\n" + good[28:]: false, good[:28] + "\r\n" + good[28:]: false, good + "\n": false, "\r" + good: false, " " + good: false,
+		strings.ToLower(good): false, good[:55] + "A": false, good[:55]: false, good + "=": false, "A" + good[1:]: false, "": false,
+	} {
+		if got := bus.IsUserNkey(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
 func TestN_RolesAreExactlyTheseAllowLists(t *testing.T) {
 	// Per bucket, with B for the bucket's name.
 	follow := []string{

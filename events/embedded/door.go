@@ -47,7 +47,7 @@ func signed(nkey string, nonce []byte, sig string) bool {
 	if err != nil {
 		raw, err = base64.StdEncoding.DecodeString(sig)
 	}
-	if err != nil || len(nonce) == 0 {
+	if err != nil || len(nonce) == 0 || !bus.IsUserNkey(nkey) {
 		return false
 	}
 	key, err := nkeys.FromPublicKey(nkey)

@@ -37,6 +37,7 @@ func TestN_ASignatureProvesThatTheKeyIsThere(t *testing.T) {
 		"of another number":         {public, nonce, base64.RawURLEncoding.EncodeToString(sign([]byte("other"))), false},
 		"nothing":                   {public, nonce, "", false},
 		"no base64":                 {public, nonce, "***", false},
+		"for a key in two lines":    {public[:28] + "\n" + public[28:], nonce, base64.RawURLEncoding.EncodeToString(sign(nonce)), false},
 		"for a key that is none":    {"UX", nonce, base64.RawURLEncoding.EncodeToString(sign(nonce)), false},
 		"for a key that is missing": {"", nonce, base64.RawURLEncoding.EncodeToString(sign(nonce)), false},
 	} {

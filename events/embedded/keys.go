@@ -52,7 +52,7 @@ func readKey(path string) (string, error) {
 	}
 	defer pair.Wipe()
 	public, err := pair.PublicKey()
-	if err != nil || !nkeys.IsValidPublicUserKey(public) {
+	if err != nil || !bus.IsUserNkey(public) {
 		return "", fmt.Errorf("key file %s holds an nkey that is not a user's (SU…): restore it, or remove it to have a new one made", path)
 	}
 	return public, nil

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
 )
@@ -139,7 +138,7 @@ func (u User) check() error {
 		return fmt.Errorf("user name %q is that of a role: say what the user is, such as billing-%s", u.Name, u.Name)
 	case !slices.Contains(UserRoles(), u.Role):
 		return fmt.Errorf("user %s cannot have the role %q: take verifier, issuer or operator", u.Name, u.Role)
-	case !nkeys.IsValidPublicUserKey(u.Nkey): // nor is it shown: it may be a seed
+	case !bus.IsUserNkey(u.Nkey): // nor is it shown: it may be a seed
 		return fmt.Errorf("what is given as the nkey of user %s is not the public nkey of a user (U…)", u.Name)
 	case u.Added <= 0 || u.Revoked < 0:
 		return fmt.Errorf("user %s has no time at which it was added, or a wrong one at which it was revoked", u.Name)

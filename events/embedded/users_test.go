@@ -274,19 +274,23 @@ func TestN_UsersThatCannotBeAreRefused(t *testing.T) {
 		edit func(*embedded.User)
 		says string
 	}{
-		"no name":                 {func(u *embedded.User) { u.Name = "" }, "is not of 1 to 64"},
-		"a name with a path":      {func(u *embedded.User) { u.Name = "../x" }, "is not of 1 to 64"},
-		"a name with a line":      {func(u *embedded.User) { u.Name = "a\n" }, "is not of 1 to 64"},
-		"a name that is too long": {func(u *embedded.User) { u.Name = strings.Repeat("a", 65) }, "is not of 1 to 64"},
-		"a role's name":           {func(u *embedded.User) { u.Name = "verifier" }, "is that of a role"},
-		"the role admin":          {func(u *embedded.User) { u.Role = bus.Admin }, `cannot have the role "admin"`},
-		"no role":                 {func(u *embedded.User) { u.Role = "" }, `cannot have the role ""`},
-		"a seed for an nkey":      {func(u *embedded.User) { u.Nkey = fresh.seed }, "not the public nkey of a user"},
-		"no nkey":                 {func(u *embedded.User) { u.Nkey = "" }, "not the public nkey of a user"},
-		"a name that is taken":    {func(u *embedded.User) { u.Name = "billing" }, "there is a user billing already, of the role verifier"},
-		"a key that is taken":     {func(u *embedded.User) { u.Nkey = billing.Nkey }, "is that of user billing"},
-		"a key that was revoked":  {func(u *embedded.User) { u.Nkey = gone.Nkey }, "was revoked, as that of gone on 20"},
-		"the key of a role":       {func(u *embedded.User) { u.Nkey = operatorKey }, "is the one of operator.nk"},
+		"no name":                  {func(u *embedded.User) { u.Name = "" }, "is not of 1 to 64"},
+		"a name with a path":       {func(u *embedded.User) { u.Name = "../x" }, "is not of 1 to 64"},
+		"a name with a line":       {func(u *embedded.User) { u.Name = "a\n" }, "is not of 1 to 64"},
+		"a name that is too long":  {func(u *embedded.User) { u.Name = strings.Repeat("a", 65) }, "is not of 1 to 64"},
+		"a role's name":            {func(u *embedded.User) { u.Name = "verifier" }, "is that of a role"},
+		"the role admin":           {func(u *embedded.User) { u.Role = bus.Admin }, `cannot have the role "admin"`},
+		"no role":                  {func(u *embedded.User) { u.Role = "" }, `cannot have the role ""`},
+		"a seed for an nkey":       {func(u *embedded.User) { u.Nkey = fresh.seed }, "not the public nkey of a user"},
+		"no nkey":                  {func(u *embedded.User) { u.Nkey = "" }, "not the public nkey of a user"},
+		"a name that is taken":     {func(u *embedded.User) { u.Name = "billing" }, "there is a user billing already, of the role verifier"},
+		"a key that is taken":      {func(u *embedded.User) { u.Nkey = billing.Nkey }, "is that of user billing"},
+		"a key that was revoked":   {func(u *embedded.User) { u.Nkey = gone.Nkey }, "was revoked, as that of gone on 20"},
+		"a revoked key and a line": {func(u *embedded.User) { u.Nkey = inTwoLines(gone.Nkey) }, "not the public nkey of a user"},
+		"a taken key and a line":   {func(u *embedded.User) { u.Nkey = billing.Nkey + "\r" }, "not the public nkey of a user"},
+		"a role's key and a line":  {func(u *embedded.User) { u.Nkey = "\n" + operatorKey }, "not the public nkey of a user"},
+		"a key in small letters":   {func(u *embedded.User) { u.Nkey = strings.ToLower(fresh.Nkey) }, "not the public nkey of a user"},
+		"the key of a role":        {func(u *embedded.User) { u.Nkey = operatorKey }, "is the one of operator.nk"},
 	} {
 		user := fresh.User
 		c.edit(&user)
@@ -306,6 +310,9 @@ func TestN_UsersThatCannotBeAreRefused(t *testing.T) {
 		t.Errorf("a directory of nobody: %v", err)
 	}
 }
+
+// inTwoLines is an nkey as no other text of it compares, and as base32 is read nevertheless.
+func inTwoLines(nkey string) string { return nkey[:28] + "\n" + nkey[28:] }
 
 func TestUsersThatAreAddedAtOnceAreAllThere(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,7 @@ func TestDamagedUsersEndAStart(t *testing.T) {
 		"of a newer version":  {strings.Replace(good, `"name"`, `"until": 5, "name"`, 1), `unknown field "until"`},
 		"a role too many":     {strings.Replace(good, `"verifier"`, `"admin"`, 1), `cannot have the role "admin"`},
 		"a user twice":        {strings.Replace(good, "[", "["+strings.TrimSuffix(strings.SplitAfter(good, "[")[1], "]\n}")+",", 1), "there twice"},
+		"a key in two lines":  {strings.Replace(good, billing.Nkey, billing.Nkey[:28]+`\n`+billing.Nkey[28:], 1), "not the public nkey of a user"},
 		"a key of a role":     {strings.Replace(good, billing.Nkey, publicKey(t, filepath.Join(dir, "nats", "issuer.nk")), 1), "has the key of the role issuer"},
 		"a user without time": {strings.Replace(good, `"added": 1`, `"added": -1`, 1), "no time at which it was added"},
 		"a name twice":        {strings.Replace(good, "[", fmt.Sprintf(`[{"name": "billing", "role": "operator", "nkey": %q, "added": 1},`, newPerson(t, "x", bus.Verifier).Nkey), 1), "there twice"},

@@ -19,8 +19,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nats-io/nkeys"
-
 	"github.com/keyherald/keyherald/events/bus"
 )
 
@@ -43,7 +41,7 @@ func (u User) Check() error {
 		return fmt.Errorf("user name %q is not of 1 to 64 of A-Z a-z 0-9 _ -", u.Name)
 	case !slices.Contains(bus.Roles(), u.Role):
 		return fmt.Errorf("there is no role %q: take admin, operator, issuer or verifier", string(u.Role))
-	case u.Nkey != "" && !nkeys.IsValidPublicUserKey(u.Nkey): // nor is it shown: it may be a seed
+	case u.Nkey != "" && !bus.IsUserNkey(u.Nkey): // nor is it shown: it may be a seed
 		return fmt.Errorf("what is given for %s is not the public nkey of a user (U…)", u.Name)
 	}
 	return nil

@@ -331,6 +331,7 @@ func TestWhatCannotBeConfiguredIsRefused(t *testing.T) {
 		"no such role":      {[]natsconfig.User{{Name: "a", Role: "root", Nkey: public}}, `no role "root"`},
 		"a name with lines": {[]natsconfig.User{{Name: "a\n}", Role: bus.Verifier, Nkey: public}}, "is not of 1 to 64"},
 		"a seed":            {[]natsconfig.User{{Name: "a", Role: bus.Verifier, Nkey: string(seed)}}, "not the public nkey"},
+		"an nkey in lines":  {[]natsconfig.User{{Name: "a", Role: bus.Verifier, Nkey: public[:28] + "\r\n" + public[28:]}}, "not the public nkey"},
 		"no nkey":           {[]natsconfig.User{{Name: "a", Role: bus.Verifier}}, "no nkey of its own"},
 		"an nkey twice":     {[]natsconfig.User{{Name: "a", Role: bus.Verifier, Nkey: public}, {Name: "b", Role: bus.Operator, Nkey: public}}, "no nkey of its own"},
 	} {
