@@ -29,7 +29,7 @@ func (*doctorCmd) Help() string {
 
 Looked at are: all servers of --nats and those that they tell of (up, version, TLS); the buckets (settings, replicas, a leader, members that are current and up, consumers); on each server, sync_interval; the clocks of the servers and of this machine; the platform's record, its signing keys and malformed records; whether a connection without a credential is refused.
 
-With --check-role it is tried, on each server, that a role can do what it needs and nothing else: some two hundred calls, on names that nobody has, and made so that nothing comes of one that is not refused. The servers log each refusal.
+With --check-role it is tried, on each server, that a role can do what it needs and nothing else: some two hundred calls on names that nobody has, and some twenty more for each of the first eight issuers by name, on its record, on those of two of its keys and next to them, all made so that nothing comes of one that is not refused. Leave for another single name is not seen. The servers log each refusal.
 
 What cannot be read is unknown: a warning, never ok. An operator's credential reads all buckets, a verifier's two of them.
 

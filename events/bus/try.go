@@ -15,7 +15,7 @@ import (
 // Try makes a call and reports whether the server lets this credential make it. Nothing comes of it if it does:
 //
 //   - a record is published for a stream that does not exist, and as the successor of a message that does not exist: the bucket's stream refuses
-//     either. It would store it under a name that nobody has ([Calls]);
+//     either. What it would store is malformed: what was there before would stay in force;
 //   - a request to JetStream demands a version of its API that no server has, and its text is no JSON, though it begins as if it were (what does
 //     not, some requests take for none at all): the server refuses either before it looks at what is asked for;
 //   - a subscription ends with its first message, and when the server has answered.

@@ -82,7 +82,7 @@ func TestN_NothingComesOfACallThatIsNotRefused(t *testing.T) {
 			t.Parallel()
 			conn, js := everybody(t)
 			before := everything(t, js)
-			for _, call := range bus.Calls("_INBOX_U1") {
+			for _, call := range bus.Calls([]string{"_INBOX_U1"}, events.KeyRecord("orders", "k1")) {
 				if call.Verb == bus.Publish && change != nil {
 					if err := conn.PublishHarmless(call.Subject, change); err != nil {
 						t.Fatal(err)
@@ -106,7 +106,7 @@ func TestN_EveryForbiddenCallOfEveryRoleIsRefused(t *testing.T) {
 	for _, role := range bus.Roles() {
 		conn := n.Connect(role)
 		may := role.Permissions(conn.InboxPrefix())
-		for _, call := range bus.Calls("_INBOX_U1") {
+		for _, call := range bus.Calls([]string{"_INBOX_U1"}, events.KeyRecord("orders", "k1")) {
 			allowed, err := conn.Try(t.Context(), call)
 			if err != nil || allowed != may.May(call) {
 				t.Errorf("%s, %s: allowed %t, %v", role, call, allowed, err)

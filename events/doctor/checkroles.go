@@ -51,12 +51,13 @@ func (t *roleTried) judge(server string) []Finding {
 		}
 		found = append(found, fail("roles", fmt.Sprintf("%s may not %s", who, call), "to be allowed: the role needs it", roleToDo))
 	}
+	names := fmt.Sprintf("tried were names of %d of %d issuers: leave for another single name is not seen", t.issuers, t.ofIssuers)
 	switch {
 	case len(found) > 0:
 	case t.own:
-		found = append(found, ok("roles", "%s was refused %d calls of no role", who, t.refusals))
+		found = append(found, ok("roles", "%s was refused %d calls of no role (%s)", who, t.refusals, names))
 	default:
-		found = append(found, ok("roles", "%s may do what it needs, and was refused %d other calls", who, t.refusals))
+		found = append(found, ok("roles", "%s may do what it needs, and was refused %d other calls (%s)", who, t.refusals, names))
 	}
 	return found
 }

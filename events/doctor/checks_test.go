@@ -105,8 +105,10 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 		"a server that was not looked at": {checkSync, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, syncAlways: true, peers: 3} }),
 			[]string{"ok a writes", "warn 2 of 3 servers were not looked at"}},
 		"what is known of one server is not known of two": {checkSync, &facts{cfg: Config{SyncAlways: true}, nodes: several(one("a", nil), one("b", nil)).nodes}, []string{"warn a is unknown", "warn b is unknown"}},
-		"who may do everything": {checkRoles, one("a", func(n *node) { n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, too: bus.Calls()}} }),
-			append(slices.Repeat([]string{"FAIL verifier"}, mostCalls), fmt.Sprintf("FAIL may do %d other things", len(bus.Calls())-mostCalls), "warn not tried")},
+		"who may do everything": {checkRoles, one("a", func(n *node) {
+			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, too: bus.Calls(nil)}}
+		}),
+			append(slices.Repeat([]string{"FAIL verifier"}, mostCalls), fmt.Sprintf("FAIL may do %d other things", len(bus.Calls(nil))-mostCalls), "warn not tried")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var lines []string
@@ -127,6 +129,33 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestN_OfManyIssuersTheNamesOfAFewAreTried(t *testing.T) {
+	set, revision := events.NewSet(nil), uint64(0)
+	put := func(name events.RecordName, value string) {
+		revision++
+		set.Apply(events.Entry{Name: name.String(), Value: []byte(value), Revision: revision, Time: nine})
+	}
+	for i := range mostIssuers + 4 {
+		issuer := events.Name(fmt.Sprintf("i%02d", i))
+		put(events.IssuerRecord(issuer), `{"type":"client","status":"active"}`)
+		for k := range mostKeys + 1 {
+			put(events.KeyRecord(issuer, events.KeyID(fmt.Sprint("k", k))), fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":%d}`, nine.Add(time.Hour).Unix()))
+		}
+	}
+	names, tried, issuers := (&records{set: set}).realNames()
+	if len(names) != mostIssuers*(1+mostKeys) || tried != mostIssuers || issuers != mostIssuers+4 {
+		t.Errorf("%d of %d: %v", tried, issuers, names)
+	}
+	for _, r := range names {
+		if r.Issuer >= events.Name(fmt.Sprintf("i%02d", mostIssuers)) || r.KeyID != "" && set.Key(r.Issuer, r.KeyID) == nil {
+			t.Errorf("%s is tried", r)
+		}
+	}
+	if names, tried, issuers := new(records).realNames(); len(names) != 0 || tried != 0 || issuers != 0 {
+		t.Errorf("%d of %d: %v", tried, issuers, names)
 	}
 }
 

@@ -25,7 +25,7 @@ func TestN_DoctorFindsNothingWrongWithAServerThatIsAsItMustBe(t *testing.T) {
 	}
 	mustSay(t, r, doctor.OK, "sync", "n0")
 	mustSay(t, r, doctor.OK, "anonymous", "n0")
-	mustSay(t, r, doctor.OK, "roles", "verifier", "was refused")
+	mustSay(t, r, doctor.OK, "roles", "verifier", "was refused", "names of 0 of 0 issuers")
 	if r.Version != server.VERSION || r.Server == "" {
 		t.Errorf("server %q, version %q", r.Server, r.Version)
 	}
@@ -83,6 +83,11 @@ func TestN_DoctorFindsWhatIsBroken(t *testing.T) {
 				p.Subscribe.Allow = append(p.Subscribe.Allow, subjects...)
 			}
 		}
+	}
+	register := func(w *world) {
+		w.put(bus.Keys, "issuer.orders", `{"type":"client","status":"active"}`)
+		w.put(bus.Keys, "issuer.billing", `{"type":"client","status":"active"}`)
+		w.put(bus.Keys, "key.billing.k2", publicKey(time.Now().Add(time.Hour)))
 	}
 	for name, test := range map[string]struct {
 		setup
@@ -163,6 +168,34 @@ func TestN_DoctorFindsWhatIsBroken(t *testing.T) {
 			setup: setup{permit: sharedInbox()},
 			check: "roles", words: []string{"verifier", "may subscribe to _INBOX_U"},
 		},
+		"a verifier that may give one issuer keys": {
+			setup: setup{permit: publish(bus.Verifier, "$KV.KEYS.key.billing.>")}, broken: register,
+			check: "roles", words: []string{"verifier", "may publish to $KV.KEYS.key.billing.keyherald-doctor;"},
+		},
+		"a verifier that may write keys of one name": {
+			setup: setup{permit: publish(bus.Verifier, "$KV.KEYS.*.*.k2")}, broken: register,
+			check: "roles", words: []string{"verifier", "may publish to $KV.KEYS.revoked.billing.k2;"},
+		},
+		"a verifier that may change one issuer": {
+			setup: setup{permit: publish(bus.Verifier, "$KV.KEYS.issuer.orders")}, broken: register,
+			check: "roles", words: []string{"verifier", "may publish to $KV.KEYS.issuer.orders;"},
+		},
+		"a verifier that may change one client": {
+			setup: setup{permit: publish(bus.Verifier, "$KV.CLIENTS.orders")}, broken: register,
+			check: "roles", words: []string{"verifier", "may publish to $KV.CLIENTS.orders;"},
+		},
+		"a verifier that may read one client": {
+			setup: setup{permit: publish(bus.Verifier, "$JS.API.DIRECT.GET.KV_CLIENTS.$KV.CLIENTS.orders")}, broken: register,
+			check: "roles", words: []string{"verifier", "may publish to $JS.API.DIRECT.GET.KV_CLIENTS.$KV.CLIENTS.orders;"},
+		},
+		"a verifier that hears of all keys": {
+			setup: setup{permit: subscribe(bus.Verifier, "$KV.KEYS.key.>")},
+			check: "roles", words: []string{"verifier", "may subscribe to $KV.KEYS.key.>;"},
+		},
+		"a verifier that hears of the keys of one issuer": {
+			setup: setup{permit: subscribe(bus.Verifier, "$KV.KEYS.key.billing.*")}, broken: register,
+			check: "roles", words: []string{"verifier", "may subscribe to $KV.KEYS.key.billing.k2;"},
+		},
 		"an issuer node that may register anybody": {
 			setup: setup{permit: publish(bus.Issuer, "$KV.KEYS.issuer.*")},
 			check: "roles", words: []string{"issuer", "may publish to $KV.KEYS.issuer.keyherald-doctor;"},
@@ -226,7 +259,7 @@ func TestN_DoctorFindsWhatIsBroken(t *testing.T) {
 		"the token services are gone": {
 			broken: func(w *world) {
 				w.put(bus.Keys, "issuer.platform", `{"type":"platform","status":"active","iss":"https://auth.example.com"}`)
-				w.put(bus.Keys, "key.platform.k1", fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":%d}`, time.Now().Add(-time.Minute).Unix()))
+				w.put(bus.Keys, "key.platform.k1", publicKey(time.Now().Add(-time.Minute)))
 			},
 			check: "platform", words: []string{"https://auth.example.com", "the last signing key ended at "},
 		},
@@ -250,6 +283,11 @@ func TestN_DoctorFindsWhatIsBroken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// publicKey is a record of KEYS.
+func publicKey(ends time.Time) string {
+	return fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":%d}`, ends.Unix())
 }
 
 // sharedInbox gives verifiers the inbox of issuer nodes, too.

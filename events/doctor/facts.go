@@ -231,3 +231,30 @@ func (f *facts) readRecords(ctx context.Context) {
 
 // recordsTimeout is how long reading KEYS and REVOCATIONS may take.
 const recordsTimeout = 10 * time.Second
+
+const (
+	mostIssuers = 8 // whose names are tried: each is some twenty calls more
+	mostKeys    = 2 // of each of them
+)
+
+// realNames are records that there are: those of the first issuers by name, and of how many there are.
+func (r *records) realNames() (names []events.RecordName, tried, issuers int) {
+	if r.set == nil {
+		return nil, 0, 0
+	}
+	var all []events.Name
+	for e := range r.set.Issuers() {
+		all = append(all, e.Name)
+	}
+	slices.Sort(all)
+	tried = min(len(all), mostIssuers)
+	for _, issuer := range all[:tried] {
+		names = append(names, events.IssuerRecord(issuer))
+		for i, key := range r.set.Keys(issuer) {
+			if i < mostKeys {
+				names = append(names, events.KeyRecord(issuer, key.KeyID))
+			}
+		}
+	}
+	return names, tried, len(all)
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 )
 
@@ -35,6 +36,8 @@ type roleTried struct {
 	too      []bus.Call
 	tooFew   []bus.Call
 	refusals int
+
+	issuers, ofIssuers int // whose names were tried, and how many there are
 }
 
 // tryRoles tries every credential on a node.
@@ -49,8 +52,10 @@ func (f *facts) tryRoles(ctx context.Context, n *node) []roleTried {
 	for _, c := range f.cfg.Roles {
 		tried = append(tried, roleTried{Credential: c})
 	}
+	names, issuers, ofIssuers := f.records.realNames()
 	conns := make([]*bus.Conn, len(tried))
 	for i := range tried {
+		tried[i].issuers, tried[i].ofIssuers = issuers, ofIssuers
 		cfg := f.at(n.url)
 		cfg.URL, cfg.SeedFile, cfg.CredsFile, cfg.InboxPrefix = n.url, tried[i].SeedFile, tried[i].CredsFile, ""
 		if conns[i], tried[i].err = bus.Connect(ctx, cfg); tried[i].err == nil {
@@ -61,14 +66,14 @@ func (f *facts) tryRoles(ctx context.Context, n *node) []roleTried {
 	defer trying.Wait() // before the connections are closed
 	for i := range tried {
 		if tried[i].err == nil {
-			trying.Go(func() { tried[i].err = tried[i].try(ctx, conns[i], conns) })
+			trying.Go(func() { tried[i].err = tried[i].try(ctx, conns[i], conns, names) })
 		}
 	}
 	return tried
 }
 
 // try makes all calls. Before and after, the credential is shown to work: what is refused then is refused to it.
-func (t *roleTried) try(ctx context.Context, conn *bus.Conn, all []*bus.Conn) error {
+func (t *roleTried) try(ctx context.Context, conn *bus.Conn, all []*bus.Conn, names []events.RecordName) error {
 	var others []string
 	for _, c := range all {
 		if c != nil && c.InboxPrefix() != conn.InboxPrefix() {
@@ -85,7 +90,7 @@ func (t *roleTried) try(ctx context.Context, conn *bus.Conn, all []*bus.Conn) er
 		return err
 	}
 	may := t.Role.Permissions(conn.InboxPrefix())
-	for _, call := range bus.Calls(others...) {
+	for _, call := range bus.Calls(others, names...) {
 		allowed, err := conn.Try(ctx, call)
 		switch {
 		case err != nil:
