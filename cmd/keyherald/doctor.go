@@ -19,7 +19,7 @@ type doctorCmd struct {
 	reach
 	Monitor   []string `help:"HTTP monitoring URLs of the NATS servers, one for each node, such as http://a:8222,http://b:8222. What only they tell (sync_interval, clocks, whose consumers there are) is unknown without." placeholder:"URL"`
 	CheckRole []string `help:"A credential of a role (verifier, issuer, operator or admin: an nkey seed or a .creds file), of which to try that it can do nothing but what its role needs; may be repeated. Default: those in --data." placeholder:"ROLE=FILE"`
-	Replicas  int      `help:"On how many servers of a cluster each bucket must be kept. Default: 3 in a cluster of three or more, else 1." placeholder:"N"`
+	Replicas  int      `help:"On how many servers of a cluster each bucket must be kept. Default: 3 in a cluster of three or more, 1 without a cluster; unknown in a cluster of which fewer than three servers are known." placeholder:"N"`
 	JSON      bool     `name:"json" help:"Print JSON."`
 }
 

@@ -46,7 +46,8 @@ func (f *facts) read() []*bucket {
 	return slices.DeleteFunc(slices.Clone(f.buckets), func(b *bucket) bool { return b.err != nil })
 }
 
-// checkReplicas looks at how many servers keep each bucket.
+// checkReplicas looks at how many servers keep each bucket. How many servers a cluster has is known of those that the connection was told of, that
+// keep a bucket, or that a monitoring URL counts: there may be more.
 func checkReplicas(f *facts) (found []Finding) {
 	need := f.cfg.Replicas
 	if need == 0 && f.servers() >= 3 {
@@ -58,6 +59,9 @@ func checkReplicas(f *facts) (found []Finding) {
 			found = append(found, fail("replicas",
 				fmt.Sprintf("%s is kept on %d of %d servers: with them it is lost", b.Bucket, b.Replicas, f.servers()),
 				fmt.Sprint(need), fmt.Sprintf("nats stream edit %s --replicas %d, with an admin's credential", b.Stream(), need)))
+		case need == 0 && b.Clustered && b.Replicas < 3 && !f.counted():
+			found = append(found, unknown("replicas", fmt.Sprintf("%s has %d in a cluster of unknown size, in which %d servers are known", b.Bucket, b.Replicas, f.servers()),
+				"name all servers in --nats, or a monitoring URL in --monitor, or say with --replicas how many it must have"))
 		case f.cfg.Replicas > 0 && b.Replicas > need:
 			found = append(found, fail("replicas", fmt.Sprintf("%s has %d", b.Bucket, b.Replicas),
 				fmt.Sprint(need), "correct --replicas, or the stream"))
@@ -66,6 +70,11 @@ func checkReplicas(f *facts) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// counted reports whether a server has said how many there are.
+func (f *facts) counted() bool {
+	return slices.ContainsFunc(f.nodes, func(n *node) bool { return n.monitor != nil && n.monitor.peers > 0 })
 }
 
 // checkMembers looks whether each bucket has a leader, and all others that keep it have everything.

@@ -44,6 +44,11 @@ func at(ahead time.Duration) *facts {
 	return keys(bus.Inspection{Leader: "a", Time: nine.Add(ahead)})
 }
 
+func demand(replicas int, f *facts) *facts {
+	f.cfg.Replicas = replicas
+	return f
+}
+
 func consumers(m *monitor, n int, change func(*follower)) *facts {
 	f := keys(bus.Inspection{Created: nine})
 	for i := range n {
@@ -76,6 +81,15 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 		"a member that is gone":   {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 3, Followers: []bus.Member{current}}), []string{"FAIL 2 servers keep it; needed: 3"}},
 		"no leader":               {checkMembers, keys(bus.Inspection{Clustered: true, Replicas: 3, Followers: []bus.Member{current}}), []string{"FAIL it has no leader"}},
 		"all members":             {checkMembers, keys(bus.Inspection{Clustered: true, Leader: "a", Replicas: 2, Followers: []bus.Member{current}}), []string{"ok KEYS is current on a (leader), b"}},
+
+		"one copy, as far as is known of one server":             {checkReplicas, keys(bus.Inspection{Replicas: 1}), []string{"ok KEYS has 1"}},
+		"one copy in a cluster of which others may not be known": {checkReplicas, keys(bus.Inspection{Clustered: true, Replicas: 1}), []string{"warn KEYS has 1 in a cluster of unknown size"}},
+		"one copy in a cluster, as it must be":                   {checkReplicas, demand(1, keys(bus.Inspection{Clustered: true, Replicas: 1})), []string{"ok KEYS has 1"}},
+		"one copy in a cluster of two that was counted": {checkReplicas, &facts{
+			buckets: keys(bus.Inspection{Clustered: true, Replicas: 1}).buckets,
+			nodes:   one("a", func(n *node) { n.monitor = &monitor{peers: 2} }).nodes,
+		}, []string{"ok KEYS has 1"}},
+		"three copies of which one server is known": {checkReplicas, keys(bus.Inspection{Clustered: true, Replicas: 3}), []string{"ok KEYS has 3"}},
 
 		"few consumers":  {checkConsumers, keys(bus.Inspection{Consumers: 49_999}), []string{"ok KEYS has 49999 of 100000"}},
 		"many consumers": {checkConsumers, keys(bus.Inspection{Consumers: 50_000}), []string{"warn KEYS has 50000 of 100000"}},

@@ -34,7 +34,8 @@ type Config struct {
 	Monitors []string
 	// Roles are credentials of which to try that they can do what their role needs, and nothing else.
 	Roles []Credential
-	// Replicas is on how many servers each bucket must be kept. Zero: 3 in a cluster of three or more, else 1.
+	// Replicas is on how many servers each bucket must be kept. Zero: 3 in a cluster of three or more, 1 without a cluster, and
+	// unknown in a cluster of which fewer than three servers are known.
 	Replicas int
 	// SyncAlways says that the one server there is was seen to have each write on the disk before it acknowledges it, by whoever
 	// runs it: keyherald serve knows it of the server inside.
