@@ -17,7 +17,7 @@ type restoreCmd struct {
 	Force           bool          `help:"Also change, bring back and delete what the buckets have. Without it, a restore only adds." env:"-"`
 	DryRun          bool          `help:"Write nothing: only tell what would be done." env:"-"`
 	Check           bool          `help:"Only check the file, and tell what it is. Nothing is connected." env:"-"`
-	DropRevocations bool          `help:"Take back what was disabled, ended or removed since the backup, as far as that can be." env:"-"`
+	DropRevocations bool          `help:"Take back what was disabled, narrowed, ended, replaced or removed since the backup, as far as that can be." env:"-"`
 	OtherPlatform   bool          `help:"Allow a backup of another platform (issuer URL or account) than the one that is there." env:"-"`
 	JSON            bool          `name:"json" help:"Print JSON."`
 	Timeout         time.Duration `help:"How long it may take." default:"1h" placeholder:"DURATION"`
@@ -30,7 +30,7 @@ func (*restoreCmd) Help() string {
 
 The buckets must be there: keyherald init makes them, and serve on a NATS server of its own. Verifiers and nodes may be running; they follow.
 
-What was taken away since the backup stays so, and is listed: revoked keys and tokens, clients and issuers disabled, a later not_before, an earlier end of a key, credentials removed from a client. --drop-revocations takes back what can be; a key or token revoked by name is revoked for ever, except in a new bucket. A record that was deleted returns.
+What was taken away since the backup stays so, and is listed: revoked keys and tokens, clients and issuers disabled, a later not_before, narrower bounds (scope, audiences, offline, lifetime of tokens …), an earlier end of a key, credentials removed from a client. So does a key that was replaced by another one under its kid. --drop-revocations takes back what can be; a key or token revoked by name is revoked for ever, except in a new bucket. A record that was deleted returns.
 
 Not restored are the signing keys of the token service's nodes, which make new ones; keys fetched from external issuers, where there was something on the name; revocations and used assertions that are over. It takes an operator's credential.`
 }

@@ -76,16 +76,18 @@ func (p *planner) decide(b bus.Bucket, name string, it *item) error {
 	switch {
 	case err != nil:
 		return err
+	case value == nil:
+		p.effect.Left++
 	case it.live != present:
 		p.effect.Return++
-		p.touch(b, name, it, "returns: it was deleted")
+		p.touch(b, name, it, returning(it))
 		p.step(giving(b, name), step{bucket: b, name: name, item: it, value: value})
 	case bytes.Equal(value, it.found.value):
 		p.effect.Same++
 	default:
 		p.effect.Change++
 		p.touch(b, name, it, "changed")
-		p.step(p.changing(b, name, value), step{bucket: b, name: name, item: it, value: value})
+		p.step(p.changing(b, name, it, value), step{bucket: b, name: name, item: it, value: value})
 	}
 	return nil
 }
@@ -193,37 +195,56 @@ func (p *planner) remove(b bus.Bucket, name string, it *item) error {
 	return nil
 }
 
-// merge is what is written of the file's value, and notes what was taken away since.
+// merge is what is written of the file's value, and notes what was taken away since. Nil: what the file has does not return.
 func (p *planner) merge(b bus.Bucket, name string, it *item, saved []byte) ([]byte, error) {
-	if it.found == nil || len(it.found.value) == 0 {
-		return saved, nil
-	}
-	value, taken, err := merge(b, name, saved, it.found.value)
-	if err != nil {
-		return nil, err
+	m := merged{value: saved}
+	switch {
+	case it.isPushedOut():
+		m = merged{taken: []string{"pushed out by malformed values"}, another: true}
+	case it.found != nil && len(it.found.value) > 0:
+		var err error
+		if m, err = merge(b, name, saved, it.found.value); err != nil {
+			return nil, err
+		}
 	}
 	list := &p.plan.Kept
 	if p.options.Undo {
-		list, value = &p.plan.Undone, saved
+		list, m.value, m.another = &p.plan.Undone, saved, false
 	}
-	for _, what := range taken {
+	for _, what := range m.taken {
 		*list = append(*list, p.named(b, name, it, what))
 	}
-	return value, nil
+	if m.another && it.live != present {
+		return nil, nil
+	}
+	return m.value, nil
+}
+
+// returning says why a name is not there that returns.
+func returning(it *item) string {
+	if it.live == marker {
+		return "returns: it was deleted"
+	}
+	return "returns: the values there are malformed"
 }
 
 // changing is the phase of a record that replaces another: a client or issuer gets its bounds before any key gets in, and a key that
-// its record revokes, or that has ended, is dead before that.
-func (p *planner) changing(b bus.Bucket, name string, value []byte) int {
+// its record revokes, or that has ended, is dead before that. One that is disabled lets nobody in until then, and is as if it were not there.
+func (p *planner) changing(b bus.Bucket, name string, it *item, value []byte) int {
 	phase := giving(b, name)
 	record, err := events.ParseRecordName(name)
 	switch {
-	case phase == phaseTrust:
+	case phase == phaseTrust && !isDisabled(it.found.value):
 		return phaseBounds
 	case phase == phaseKeys && err == nil && p.isDead(record.KeyID, value):
 		return phaseDeny
 	}
 	return phase
+}
+
+func isDisabled(value []byte) bool {
+	record, err := events.ParseIssuer(value)
+	return err == nil && record.Status == events.Disabled
 }
 
 // giving is the phase of a record that lets somebody in.

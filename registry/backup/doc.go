@@ -68,12 +68,19 @@
 //
 // # What was taken away since
 //
-// stays so, unless [Options.Undo] says otherwise: a client or issuer that is disabled, a later not_before, an earlier end of a key or an API
-// key, a key that its record says is revoked, and credentials (API keys, certificates, identities) that a client's record does not
-// have any more. All the rest of the record is the backup's. It is the bucket's record, compared with the
-// backup's, that says what was taken away, and no clock. A record that was deleted returns with --force, because that is what people need
-// backups for, and a key that was deleted may come back by definition; what its last value before had been taken is not given back with it.
-// The plan lists all of this, by name, revision, time and caller.
+// stays so, unless [Options.Undo] says otherwise:
+//
+//   - a client or issuer that is disabled, a later not_before, and the narrower of each bound: scope, aud, use, resource, offline, max_token_ttl.
+//     An empty aud is no bound; so where those of backup and bucket have nothing in common, the bucket's are left
+//   - an end of a key or API key that is earlier, a beginning of a key that is later, and a key that its record says is revoked
+//   - credentials (API keys, certificates, identities) that a client's record does not have any more, and require_jti
+//   - what the name stood for: where the bucket has another public key under a kid, an external issuer with another iss, or an issuer
+//     of another type, the bucket's record is left as it is; so is the jwks_uri of an external issuer
+//   - what malformed values have pushed out of a bucket's history: nobody can tell what that was, so that the name is left as it is
+//
+// All the rest of the record is the backup's. It is the bucket's record, compared with the backup's, that says what was taken away, and no
+// clock. A record that was deleted returns with --force, because that is what people need backups for, and a key that was deleted may come back by definition; what its last value before had been taken is not given back with
+// it, and if that was another key or issuer, neither returns. The plan lists all of this, by name, revision, time and caller.
 //
 // To new buckets nothing of this applies: what was revoked after the backup is not known there. Revoke it again. (A verifier that goes on
 // running remembers what it has seen revoked.) And an assertion that was used after the backup can be used once more, until it ends.
@@ -84,13 +91,13 @@
 //
 //  1. what denies: revocations, used assertions, keys that are there and that their record revokes or ends
 //  2. delete markers
-//  3. issuers and clients that are there: disabled ones, and the bounds of all others, before any key gets in under them
+//  3. issuers and clients that are there and active: those that get disabled, and the bounds of the others, before any key gets in under them
 //  4. credentials
 //  5. keys
-//  6. issuers and clients that are not there: a key is trusted from here on, with everything that it should be bounded by
+//  6. issuers and clients that are not there, or disabled: a key is trusted from here on, with everything that it should be bounded by
 //
 // So there is no moment in which something is accepted that is accepted neither before nor after, but for this: credentials that a client has
-// before, and a key that is replaced by another one under its kid, can meet the bounds that the client has after.
+// before, and with [Options.Undo] a key that is replaced by another one under its kid, can meet the bounds that the client has after.
 //
 // # Others, and failures
 //

@@ -87,7 +87,8 @@ func TestF_NoMomentOfARestoreAcceptsWhatIsAcceptedNeitherBeforeNorAfter(t *testi
 			}
 			return true, nil
 		}}
-		if _, err := restoreTo(t.Context(), recorder, open(t, file), backup.Options{}); err != nil {
+		undo := round%3 == 0
+		if _, err := restoreTo(t.Context(), recorder, open(t, file), backup.Options{Undo: undo}); err != nil {
 			t.Fatal(err)
 		}
 		after, bounds := accepted(t, w.last(bus.Keys)), map[string]string{}
@@ -103,7 +104,7 @@ func TestF_NoMomentOfARestoreAcceptsWhatIsAcceptedNeitherBeforeNorAfter(t *testi
 				bound, hasBound := bounds[client]
 				switch {
 				case isOld && was == scope, isNew && is == scope:
-				case isOld && hasBound && bound == scope && slices.ContainsFunc(slices.Collect(maps.Keys(after)), sameKid(key)):
+				case undo && isOld && hasBound && bound == scope && slices.ContainsFunc(slices.Collect(maps.Keys(after)), sameKid(key)):
 					// It is replaced by another key under its kid, and not dead.
 				default:
 					t.Errorf("round %d: after %d writes of %d, key %s is accepted within %q", round, i+1, len(moments), key, scope)
@@ -126,7 +127,7 @@ func (w *world) scramble(random *rand.Rand, round int) {
 		case 1:
 			w.Delete(bus.Keys, "issuer."+client)
 		case 2, 3:
-			w.Write(bus.Keys, "issuer."+client, clientJSON(fmt.Sprintf(`"scope":"s%d"`, random.IntN(3))))
+			w.Write(bus.Keys, "issuer."+client, clientJSON(fmt.Sprintf(`"scope":"s%d s%d"`, random.IntN(3), random.IntN(3))))
 		}
 		for k := range 3 {
 			kid := fmt.Sprintf("%s.k%d", client, k)
@@ -155,15 +156,15 @@ func TestF_RestoreThatFailsAnywhereIsDoneByTheNext(t *testing.T) {
 	state := func(since bool) {
 		if !since {
 			w.Write(bus.Keys, "issuer.orders", clientJSON(`"scope":"read"`))
-			w.Write(bus.Keys, "key.orders.k1", eventstest.KeyJSON(1))
+			w.Write(bus.Keys, "key.orders.k1", eventstest.KeyJSON(1, `"exp":4000000000`))
 			w.Write(bus.Clients, "orders", secretJSON("a", "b"))
 			w.Write(bus.Keys, "issuer.billing", clientJSON())
 			w.Delete(bus.Keys, "issuer.new")
 			w.Delete(bus.Keys, "key.new.k1")
 			return
 		}
-		w.Write(bus.Keys, "issuer.orders", strings.Replace(clientJSON(`"scope":"write"`), "active", "disabled", 1))
-		w.Write(bus.Keys, "key.orders.k1", eventstest.KeyJSON(2))
+		w.Write(bus.Keys, "issuer.orders", strings.Replace(clientJSON(`"scope":"read write"`), "active", "disabled", 1))
+		w.Write(bus.Keys, "key.orders.k1", eventstest.KeyJSON(1))
 		w.Write(bus.Clients, "orders", secretJSON("b"))
 		w.Delete(bus.Keys, "issuer.billing")
 		w.Write(bus.Keys, "issuer.new", clientJSON())

@@ -28,7 +28,7 @@ type Effect struct {
 	Return int        `json:"return"` // they were deleted
 	Delete int        `json:"delete"` // they are not in the backup
 	Same   int        `json:"same"`
-	Left   int        `json:"left"` // in the backup and not restored: over, or coming back by itself
+	Left   int        `json:"left"` // in the backup and not restored: over, coming back by itself, or something else since
 }
 
 // Named is a name and what becomes of it. It is a part of reports: members are added, not changed.

@@ -152,13 +152,16 @@ func (it *item) reset() {
 	it.live, it.same, it.liveBad, it.revision, it.found = absent, false, 0, 0, nil
 }
 
+// isPushedOut reports whether malformed values have taken the place of what the bucket had, so that nobody can tell what that was.
+func (it *item) isPushedOut() bool { return it.liveBad >= events.History }
+
 // meet folds in a message of the bucket.
 func (it *item) meet(r rule, b bus.Bucket, e events.Entry) {
 	it.revision = e.Revision
 	isSame := it.saved == presenceOf(e) && it.sum == digest(e)
 	if r == ruleState && !e.Deleted && !isSame && check(b, e) != nil {
-		if it.liveBad++; it.liveBad >= events.History {
-			it.live, it.same, it.found = absent, false, nil
+		if it.liveBad++; it.isPushedOut() {
+			it.live, it.same, it.found = absent, false, &found{at: e.Time, by: e.Caller}
 		}
 		return
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/registry/backup"
@@ -109,7 +110,7 @@ func TestRestoreOverExistingRecords(t *testing.T) {
 			kept: []string{"issuer.orders: disabled"}, touched: []string{"issuer.orders: returns: it was deleted"}},
 		{name: "a client that was disabled stays disabled, in the bounds of the backup", bucket: bus.Keys, record: "issuer.orders",
 			saved: []message{{bus.Keys, put, "issuer.orders", clientJSON(`"scope":"read","x":1`)}},
-			since: []message{{bus.Keys, put, "issuer.orders", disabled}},
+			since: []message{{bus.Keys, put, "issuer.orders", strings.Replace(clientJSON(`"scope":"read write"`), "active", "disabled", 1)}},
 			want:  `{"type":"client","status":"disabled","aud":["https://billing"],"scope":"read","offline":true,"x":1}`, undone: clientJSON(`"scope":"read","x":1`),
 			kept: []string{"issuer.orders: disabled"}, touched: []string{"issuer.orders: changed"}},
 		{name: "a client that was enabled is disabled again", bucket: bus.Keys, record: "issuer.orders",
@@ -123,8 +124,61 @@ func TestRestoreOverExistingRecords(t *testing.T) {
 			saved: []message{{bus.Keys, put, "issuer.orders", clientJSON()}}, since: []message{{bus.Keys, put, "issuer.orders", disabled}, {bus.Keys, put, "issuer.orders", "x"}},
 			want: "x", undone: clientJSON(), kept: []string{"issuer.orders: disabled"}},
 		{name: "a key is as it is in the backup", bucket: bus.Keys, record: "key.orders.k1",
+			saved: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1, `"exp":20`)}}, since: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1)}},
+			want: eventstest.KeyJSON(1, `"exp":20`), touched: []string{"key.orders.k1: changed"}},
+		{name: "a key that was replaced under its kid does not return", bucket: bus.Keys, record: "key.orders.k1",
 			saved: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1)}}, since: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(2)}},
-			want: eventstest.KeyJSON(1), touched: []string{"key.orders.k1: changed"}},
+			want: eventstest.KeyJSON(2), undone: eventstest.KeyJSON(1), kept: []string{"key.orders.k1: replaced by another key"}},
+		{name: "and neither of the two, if the other was deleted", bucket: bus.Keys, record: "key.orders.k1",
+			saved: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1)}},
+			since: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(2)}, {bus.Keys, del, "key.orders.k1", ""}},
+			want:  "deleted", undone: eventstest.KeyJSON(1), kept: []string{"key.orders.k1: replaced by another key"}},
+		{name: "a key whose beginning was put off keeps that", bucket: bus.Keys, record: "key.orders.k1",
+			saved: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1, `"exp":50`)}},
+			since: []message{{bus.Keys, put, "key.orders.k1", eventstest.KeyJSON(1, `"nbf":20`)}},
+			want:  eventstest.KeyJSON(1, `"alg":"EdDSA","use":"sig","kid":"k1","nbf":20,"exp":50`), undone: eventstest.KeyJSON(1, `"exp":50`), kept: []string{"key.orders.k1: begins at 1970-01-01T00:00:20Z"},
+			touched: []string{"key.orders.k1: changed"}},
+		{name: "bounds that were narrowed stay so, and the others are those of the backup", bucket: bus.Keys, record: "issuer.orders",
+			saved: []message{{bus.Keys, put, "issuer.orders",
+				`{"type":"client","status":"active","aud":["https://a","https://b"],"scope":"a b admin","resource":["https://r","https://s"],"offline":true,"x":1}`}},
+			since: []message{{bus.Keys, put, "issuer.orders",
+				`{"type":"client","status":"active","aud":["https://c","https://b"],"scope":"a c","resource":["https://s"],"max_token_ttl":60}`}},
+			want:   `{"type":"client","status":"active","aud":["https://b"],"scope":"a","resource":["https://s"],"max_token_ttl":60,"x":1}`,
+			undone: `{"type":"client","status":"active","aud":["https://a","https://b"],"scope":"a b admin","resource":["https://r","https://s"],"offline":true,"x":1}`,
+			kept: []string{"issuer.orders: scope without admin b", "issuer.orders: aud without https://a", "issuer.orders: resource without https://r",
+				"issuer.orders: not offline", "issuer.orders: max_token_ttl 60"},
+			touched: []string{"issuer.orders: changed"}},
+		{name: "audiences without which there is no limit stay those of the bucket", bucket: bus.Keys, record: "issuer.orders",
+			saved: []message{{bus.Keys, put, "issuer.orders", `{"type":"client","status":"active","aud":["https://a"],"max_token_ttl":7200}`}},
+			since: []message{{bus.Keys, put, "issuer.orders", `{"type":"client","status":"active","aud":["https://b"]}`}},
+			want:  `{"type":"client","status":"active","aud":["https://b"]}`, undone: `{"type":"client","status":"active","aud":["https://a"],"max_token_ttl":7200}`,
+			kept: []string{"issuer.orders: aud only https://b", "issuer.orders: max_token_ttl 3600"}},
+		{name: "a limit of audiences that is new stays", bucket: bus.Keys, record: "issuer.orders",
+			saved: []message{{bus.Keys, put, "issuer.orders", `{"type":"client","status":"active"}`}},
+			since: []message{{bus.Keys, put, "issuer.orders", `{"type":"client","status":"active","aud":["https://b"]}`}},
+			want:  `{"type":"client","status":"active","aud":["https://b"]}`, undone: `{"type":"client","status":"active"}`,
+			kept: []string{"issuer.orders: aud only https://b"}},
+		{name: "an external issuer's use stays narrowed, and its keys where they are fetched", bucket: bus.Keys, record: "issuer.login",
+			saved:  []message{{bus.Keys, put, "issuer.login", strings.Replace(external, `"use":["assertion"]`, `"use":["access_token","assertion"],"aud":["https://a"]`, 1)}},
+			since:  []message{{bus.Keys, put, "issuer.login", strings.Replace(external, "/keys", "/new", 1)}},
+			want:   `{"type":"external","status":"active","iss":"https://login.example.com","aud":["https://a"],"use":["assertion"],"jwks_uri":"https://login.example.com/new"}`,
+			undone: strings.Replace(external, `"use":["assertion"]`, `"use":["access_token","assertion"],"aud":["https://a"]`, 1),
+			kept:   []string{"issuer.login: use without access_token", "issuer.login: keys from https://login.example.com/new"}, touched: []string{"issuer.login: changed"}},
+		{name: "an external issuer that is another one now does not return", bucket: bus.Keys, record: "issuer.login",
+			saved: []message{{bus.Keys, put, "issuer.login", external}},
+			since: []message{{bus.Keys, put, "issuer.login", strings.ReplaceAll(external, "login.", "other.")}},
+			want:  strings.ReplaceAll(external, "login.", "other."), undone: external, kept: []string{"issuer.login: replaced by another issuer"}},
+		{name: "a client whose name is an external issuer's now does not return", bucket: bus.Keys, record: "issuer.login",
+			saved: []message{{bus.Keys, put, "issuer.login", clientJSON()}}, since: []message{{bus.Keys, put, "issuer.login", external}},
+			want: external, undone: clientJSON(), kept: []string{"issuer.login: replaced by another issuer"}},
+		{name: "what malformed values have pushed out is not known, and does not return", bucket: bus.Keys, record: "issuer.orders",
+			saved: []message{{bus.Keys, put, "issuer.orders", clientJSON()}},
+			since: append([]message{{bus.Keys, put, "issuer.orders", disabled}}, slices.Repeat([]message{{bus.Keys, put, "issuer.orders", "x"}}, events.History)...),
+			want:  "x", undone: clientJSON(), kept: []string{"issuer.orders: pushed out by malformed values"}},
+		{name: "assertions that must have a jti since must go on", bucket: bus.Clients, record: "orders",
+			saved: []message{{bus.Clients, put, "orders", secretJSON("a")}},
+			since: []message{{bus.Clients, put, "orders", strings.Replace(secretJSON("a"), "{", `{"require_jti":true,`, 1)}},
+			want:  strings.Replace(secretJSON("a"), "{", `{"require_jti":true,`, 1), undone: secretJSON("a"), kept: []string{"orders: require_jti"}},
 		{name: "a key that is not in the backup is deleted", bucket: bus.Keys, record: "key.orders.k2",
 			since: []message{{bus.Keys, put, "key.orders.k2", eventstest.KeyJSON(2)}},
 			want:  "deleted", touched: []string{"key.orders.k2: deleted: it is not in the backup"}},
@@ -232,6 +286,18 @@ func TestRestoreOverExistingRecords(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Malformed values that are all that there ever was have pushed nothing out.
+func TestRestoreOverMalformedValues(t *testing.T) {
+	t.Parallel()
+	w := empty(t)
+	w.Write(bus.Keys, "issuer.orders", "x")
+	plan := w.restore(withLines(line("issuer.orders", 2, clientJSON())), backup.Options{})
+	w.has(bus.Keys, map[string]string{"issuer.orders": clientJSON()})
+	if have := names(plan.Touched); len(plan.Kept) > 0 || !slices.Equal(have, []string{"issuer.orders: returns: the values there are malformed"}) {
+		t.Errorf("touched %q, kept %q", have, names(plan.Kept))
 	}
 }
 
