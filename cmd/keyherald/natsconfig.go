@@ -50,114 +50,6 @@ func (c *natsNkeysCmd) Run(a *app) error {
 	return err
 }
 
-type natsJWTCmd struct {
-	Dir    string   `help:"Directory with the private keys (keys/*.nk), operator and account (operator.jwt, account.jwt) and the users' credentials (NAME.creds). What is not there is made, the rest stays. Keep it away from the servers." required:"" placeholder:"DIR" type:"path"`
-	Revoke []string `help:"User to revoke for ever; may be repeated. It counts when the servers have reloaded the configuration." placeholder:"NAME" sep:"none"`
-	Users  []string `arg:"" name:"user" optional:"" help:"Whom to make credentials, as [NAME:]ROLE; the roles are admin, operator, issuer and verifier."`
-}
-
-// Help is what to know of the files.
-func (*natsJWTCmd) Help() string {
-	return `Users can be added at any time: their credentials are signed by a key of their role, and servers need not be told. After --revoke, or with a newer keyherald, whose roles may do other things, put what is printed into the configuration of every server, and reload it (nats-server --signal reload).
-
-Who has keys/ may make users of any role, and so write every record. A user that is revoked stays so, and its name is not given again as long as NAME.creds is there.`
-}
-
-func (c *natsJWTCmd) Run(a *app) error {
-	users, err := parseNATSUsers(c.Users)
-	if err != nil {
-		return err
-	}
-	for _, u := range users {
-		if u.Nkey != "" {
-			return usage("the nkey of %s is made here: leave it out", u.Name)
-		}
-	}
-	trust, err := c.open()
-	if err != nil {
-		return err
-	}
-	operator, err := c.keep("operator.jwt", trust.Operator)
-	if err != nil {
-		return err
-	}
-	account, err := c.account(trust)
-	if err != nil {
-		return err
-	}
-	for _, u := range users {
-		if err := c.credentials(a, trust, u); err != nil {
-			return err
-		}
-	}
-	text, err := trust.Server(operator, account)
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(a.out, text)
-	return err
-}
-
-func (c *natsJWTCmd) file(name string) string { return filepath.Join(c.Dir, name) }
-
-// open reads the private keys, or makes them.
-func (c *natsJWTCmd) open() (*natsconfig.Trust, error) {
-	return natsconfig.OpenTrust(func(key natsconfig.Key) ([]byte, error) {
-		_, seed, err := keepNkey(filepath.Join(c.Dir, "keys", key.Name+".nk"), key.Kind)
-		return seed, err
-	})
-}
-
-// account makes the account's JWT anew, with all revocations that there were.
-func (c *natsJWTCmd) account(trust *natsconfig.Trust) (string, error) {
-	var revoked []string
-	for _, name := range c.Revoke {
-		creds, err := os.ReadFile(c.file(name + ".creds"))
-		if err != nil {
-			return "", fmt.Errorf("looking up user %s: %w", name, err)
-		}
-		nkey, err := natsconfig.NkeyOf(creds)
-		if err != nil {
-			return "", fmt.Errorf("file %s: %w", c.file(name+".creds"), err)
-		}
-		revoked = append(revoked, nkey)
-	}
-	return c.keep("account.jwt", func(previous string) (string, error) { return trust.Account(previous, revoked...) })
-}
-
-// keep writes a JWT that is made of the previous one, which is empty the first time.
-func (c *natsJWTCmd) keep(name string, from func(previous string) (string, error)) (string, error) {
-	previous, err := os.ReadFile(c.file(name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	text, err := from(strings.TrimSpace(string(previous)))
-	if err != nil {
-		return "", fmt.Errorf("file %s: %w", c.file(name), err)
-	}
-	return text, replaceFile(c.file(name), []byte(text+"\n"))
-}
-
-// credentials makes a user's, if there are none of that name.
-func (c *natsJWTCmd) credentials(a *app, trust *natsconfig.Trust, u natsconfig.User) error {
-	file := c.file(u.Name + ".creds")
-	if _, err := os.Stat(file); err == nil {
-		fmt.Fprintf(a.err, "keyherald: %s is there already and stays as it is\n", file)
-		return nil
-	}
-	nkey, seed, err := newNkey(nkeys.PrefixByteUser)
-	if err != nil {
-		return err
-	}
-	defer clear(seed)
-	u.Nkey = nkey
-	creds, err := trust.Creds(u, seed)
-	if err != nil {
-		return err
-	}
-	return createFile(file, creds)
-}
-
 // parseNATSUsers reads users as the command line has them: [NAME:]ROLE[=NKEY]. The name of one without is that of the role.
 func parseNATSUsers(args []string) ([]natsconfig.User, error) {
 	var users []natsconfig.User
@@ -194,7 +86,10 @@ func keepNkey(file string, kind nkeys.PrefixByte) (public string, seed []byte, e
 		if public, seed, err = newNkey(kind); err != nil {
 			return "", nil, err
 		}
-		return public, seed, createFile(file, seed)
+		if err := createFile(file, seed); err != nil {
+			return "", nil, err
+		}
+		return public, seed, syncDir(filepath.Dir(file))
 	}
 	if err != nil {
 		return "", nil, err

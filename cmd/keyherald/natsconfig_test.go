@@ -113,7 +113,7 @@ func TestUsersThatCannotBeConfiguredAreRefused(t *testing.T) {
 		{"nkeys", exitUsage, "expected"},
 		{"jwt admin", exitUsage, "missing flags: --dir"},
 		{"jwt --dir " + dir + " admin=" + account, exitUsage, "not the public nkey"},
-		{"jwt --dir " + dir + " --revoke nobody", exitFailed, "looking up user nobody"},
+		{"jwt --dir " + dir + " --revoke nobody", exitFailed, `there is no user "nobody"`},
 	} {
 		var out bytes.Buffer
 		code := run(t.Context(), append([]string{"nats-config"}, strings.Fields(c.args)...), stdio{in: os.Stdin, out: &out, err: &out})

@@ -5,7 +5,7 @@
 //     configuration of every server and to reload it. Reloading lets requests to JetStream wait for a moment;
 //   - [Trust]: an operator who vouches for an account, whose signing keys vouch for users: one key for each role, which can make users of this
 //     role and nothing else. A new user needs no change of any server. A new version of keyherald changes what all users of a role may do
-//     with one new account JWT, and one is revoked by naming it there.
+//     with one new account JWT, and one is revoked by naming it there. A [Register] remembers what there is to name.
 //
 // Both make one account that has JetStream and is for keyherald alone: see [bus.Role.Permissions] for why.
 //
