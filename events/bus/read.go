@@ -14,6 +14,7 @@ type Extent struct {
 	Created     time.Time // another one, if the stream was made again or restored through JetStream's API
 	First, Last uint64    // sequences; of an empty stream, First is greater than Last
 	Messages    uint64
+	Time        time.Time // when the server answered, by its clock
 }
 
 // Extent asks the server about a bucket's stream.
@@ -23,7 +24,8 @@ func (c *Conn) Extent(ctx context.Context, bucket Bucket) (Extent, error) {
 		return Extent{}, fmt.Errorf("reading the state of %s: %w", bucket, err)
 	}
 	info := stream.CachedInfo()
-	x := Extent{Stream: bucket.Stream(), Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs}
+	x := Extent{Stream: bucket.Stream(), Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs,
+		Time: info.TimeStamp}
 	if x.Messages == 0 {
 		x.First = x.Last + 1
 	}

@@ -40,7 +40,7 @@ func TestN_ReadBringsAllThatIsRetained(t *testing.T) {
 		t.Errorf("from %+v to %+v", first, last)
 	}
 	x, err := conn.Extent(soon(t), bus.Keys)
-	if err != nil || x.Stream != "KV_KEYS" || x.First != 4 || x.Last != 20 || x.Messages != 17 || time.Since(x.Created) > time.Hour {
+	if err != nil || x.Stream != "KV_KEYS" || x.First != 4 || x.Last != 20 || x.Messages != 17 || time.Since(x.Created) > time.Hour || time.Since(x.Time).Abs() > time.Minute {
 		t.Errorf("%+v, %v", x, err)
 	}
 	if x, err = conn.Extent(soon(t), bus.Usage); err != nil || x.First != 1 || x.Last != 0 {

@@ -61,7 +61,8 @@
 //   - A key that the registry has fetched from its issuer is restored where there is nothing on its name. Otherwise the bucket knows better what
 //     the issuer publishes.
 //   - A revocation in REVOCATIONS that is over (its exp, or the longest life of a token, has passed) is not written again. The bucket would
-//     keep it for another day, and make no difference.
+//     keep it for another day, and make no difference. This is told by the clock of the server, which may be another one than that of
+//     whoever restores.
 //   - refresh.… in USAGE says which node fetches, and what it has met: of the past.
 //   - Malformed messages, and names that mean nothing, are not restored, and left where they are. What denies does so by its name, and
 //     is restored whatever its value is; without one that is larger than a record may be.
@@ -79,8 +80,9 @@
 //   - what malformed values have pushed out of a bucket's history: nobody can tell what that was, so that the name is left as it is
 //
 // All the rest of the record is the backup's. It is the bucket's record, compared with the backup's, that says what was taken away, and no
-// clock. A record that was deleted returns with --force, because that is what people need backups for, and a key that was deleted may come back by definition; what its last value before had been taken is not given back with
-// it, and if that was another key or issuer, neither returns. The plan lists all of this, by name, revision, time and caller.
+// clock. A record that was deleted returns with --force, because that is what people need backups for, and a key that was deleted may come
+// back by definition; what its last value before had been taken is not given back with it, and if that was another key or issuer, neither
+// returns. The plan lists all of this, by name, revision, time and caller.
 //
 // To new buckets nothing of this applies: what was revoked after the backup is not known there. Revoke it again. (A verifier that goes on
 // running remembers what it has seen revoked.) And an assertion that was used after the backup can be used once more, until it ends.

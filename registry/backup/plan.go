@@ -16,7 +16,7 @@ type Options struct {
 	Undo bool
 	// OtherPlatform allows to put the records of one platform in the place of another's.
 	OtherPlatform bool
-	// Now is the clock by which revocations and used assertions are over. Nil: time.Now.
+	// Now is the clock by which revocations and used assertions are over. Nil: that of the server to which is restored.
 	Now func() time.Time
 }
 
@@ -88,14 +88,15 @@ const (
 
 // Plan compares the file with the buckets. It changes nothing.
 func (a *Archive) Plan(ctx context.Context, live Source, o Options, meter Meter) (*Plan, error) {
-	p := &planner{archive: a, options: o, now: time.Now(), plan: &Plan{Kept: []Named{}, Undone: []Named{}, Touched: []Named{}}}
-	if o.Now != nil {
-		p.now = o.Now()
-	}
+	p := &planner{archive: a, options: o, plan: &Plan{Kept: []Named{}, Undone: []Named{}, Touched: []Named{}}}
 	for _, b := range order() {
-		if err := a.look(ctx, live, b, meter); err != nil {
+		var err error
+		if p.now, err = a.look(ctx, live, b, meter); err != nil {
 			return nil, err
 		}
+	}
+	if o.Now != nil {
+		p.now = o.Now()
 	}
 	if err := p.samePlatform(); err != nil {
 		return nil, err
@@ -113,11 +114,11 @@ func (a *Archive) Plan(ctx context.Context, live Source, o Options, meter Meter)
 	return p.plan, nil
 }
 
-// look reads a bucket.
-func (a *Archive) look(ctx context.Context, live Source, b bus.Bucket, meter Meter) error {
+// look reads a bucket, and returns when that began, by the clock of the server.
+func (a *Archive) look(ctx context.Context, live Source, b bus.Bucket, meter Meter) (time.Time, error) {
 	x, err := live.Extent(ctx, b)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	items := a.items[b]
 	for _, it := range items {
@@ -139,5 +140,5 @@ func (a *Archive) look(ctx context.Context, live Source, b bus.Bucket, meter Met
 		it.meet(r, b, e)
 		return nil
 	})
-	return err
+	return x.Time, err
 }

@@ -1,6 +1,7 @@
 package backup_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -350,6 +351,35 @@ func TestWhatIsOverIsNotRestored(t *testing.T) {
 		}
 		if have := plan.Writes() - 1; have != tt.want { // the platform is the one
 			t.Errorf("after %s %d are written, not %d", tt.after, have, tt.want)
+		}
+	}
+}
+
+// setBack is a server whose clock is behind ours.
+type setBack struct {
+	*bus.Conn
+	by time.Duration
+}
+
+func (s setBack) Extent(ctx context.Context, b bus.Bucket) (bus.Extent, error) {
+	x, err := s.Conn.Extent(ctx, b)
+	x.Time = x.Time.Add(-s.by)
+	return x, err
+}
+
+// Whoever restores may have a clock that is wrong: what it calls over may be what keeps a stolen token out.
+func TestWhatIsOverIsSaidByTheServersClock(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.Write(bus.Revocations, token(1).String(), revocation(-time.Hour)) // by the clock of the server that is behind, it has ten more
+	w.Write(bus.Revocations, token(2).String(), revocation(-12*time.Hour))
+	for behind, want := range map[time.Duration]int{0: 0, 11 * time.Hour: 1, 24 * time.Hour: 2} {
+		plan, err := open(t, w.save()).Plan(t.Context(), setBack{empty(t).conn, behind}, backup.Options{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := plan.Writes() - 1; have != want { // the platform is the one
+			t.Errorf("restored to a server that is %s behind, %d are written, not %d", behind, have, want)
 		}
 	}
 }
