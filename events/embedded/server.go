@@ -12,13 +12,14 @@
 //	DIR/nats/lock              held by the running server
 //	DIR/nats/operator.nk       nkey seeds, one for each role: operator, issuer, verifier, admin
 //	DIR/nats/users/list.json   users beside those: names, roles and public nkeys, see [User]
+//	DIR/nats/users.known       is there once there was a user: a list that is lost is not begun anew
 //	DIR/nats/users.applied     digest of the users that the running server lets in
 //	DIR/nats/store             JetStream's files
 //	DIR/nats/REVISIONS         how far the buckets had come, a second ago at most
 //
-// A loss of the key files costs nothing but new credentials (they are made again when they are not there); a loss of the
-// store is a loss of all records. A start warns when the store has less than it had: when its files were damaged, or older ones put in
-// their place. Starting is repeatable: whatever a killed process left behind, the next start completes.
+// A loss of the key files costs nothing but new credentials (they are made again when they are not there); one of the list of users
+// keeps all of them out, and nobody is added until it is restored or users.known removed; one of the store is a loss of all records. A start
+// warns when the store has less than it had: when its files were damaged, or older ones put in their place. Starting is repeatable: whatever a killed process left behind, the next start completes.
 //
 //	srv, err := embedded.Start(ctx, embedded.Config{Dir: "data"})
 //	if err != nil {

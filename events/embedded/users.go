@@ -36,6 +36,7 @@ func UserRoles() []bus.Role { return []bus.Role{bus.Verifier, bus.Issuer, bus.Op
 const (
 	usersDir     = "users"         // of the nats directory; written by those who change users, and by the server never
 	usersFile    = "list.json"     // in it: all users, also those that were revoked
+	usersMarker  = "users.known"   // is there once there was a user, so that a list that is lost is not begun anew
 	appliedFile  = "users.applied" // digest of the users that the running server lets in; not there when none runs
 	maxUsersFile = 16 << 20        // bytes: some 80,000 users
 
@@ -70,7 +71,21 @@ func OpenUsers(dir string) (*Users, error) {
 // List lists the users in the order in which they were added.
 func (u *Users) List() ([]User, error) {
 	users, _, err := readUsers(u.list())
+	if err == nil && users == nil {
+		err = u.checkNotLost()
+	}
 	return users, err
+}
+
+// checkNotLost tells the list that is lost from the one that was never there.
+func (u *Users) checkNotLost() error {
+	marker := filepath.Join(u.nats, usersMarker)
+	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for users: %w", err)
+	}
+	return fmt.Errorf("%s is not there, and there were users: who was revoked would be forgotten: restore it from a backup, or remove %s to begin anew without them", u.list(), marker)
 }
 
 // Add adds a user, Added being set. It reports whether a running server lets the user in now.
@@ -162,7 +177,7 @@ func (u *Users) change(ctx context.Context, edit func([]User) ([]User, error)) (
 	if err := (&directory{path: dir}).removeLeftovers(); err != nil {
 		return false, err
 	}
-	users, _, err := readUsers(u.list())
+	users, err := u.List()
 	if err != nil {
 		return false, err
 	}
@@ -174,6 +189,9 @@ func (u *Users) change(ctx context.Context, edit func([]User) ([]User, error)) (
 		return false, err
 	}
 	if err := writeFile(u.list(), text); err != nil {
+		return false, err
+	}
+	if err := writeFile(filepath.Join(u.nats, usersMarker), nil); err != nil {
 		return false, err
 	}
 	return u.await(ctx, digest(text))
@@ -237,6 +255,9 @@ func parseUsers(text []byte) ([]User, error) {
 	if err := in.Decode(&list); err != nil {
 		return nil, fmt.Errorf("%w: restore it from a backup, or use the newer keyherald that wrote it", err)
 	}
+	if err := list.checkText(text); err != nil {
+		return nil, fmt.Errorf("%w: restore it from a backup", err)
+	}
 	nkeys, names := map[string]bool{}, map[string]bool{}
 	for _, u := range list.Users {
 		if err := u.check(); err != nil {
@@ -249,6 +270,23 @@ func parseUsers(text []byte) ([]User, error) {
 		names[u.Name] = names[u.Name] || u.Revoked == 0
 	}
 	return list.Users, nil
+}
+
+// checkText refuses a text that others might read otherwise: of two members of a name, as of a name in another case, the package json
+// takes the last, and it leaves what follows unread.
+func (l usersList) checkText(text []byte) error {
+	want, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	var have bytes.Buffer
+	if err := json.Compact(&have, text); err != nil {
+		return err
+	}
+	if !bytes.Equal(have.Bytes(), want) {
+		return errors.New("it has other members, or in another order, than keyherald writes")
+	}
+	return nil
 }
 
 func digest(text []byte) string {

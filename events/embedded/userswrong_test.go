@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -28,6 +29,11 @@ func TestDamagedUsersEndAStart(t *testing.T) {
 		"cut":                 {good[:len(good)/2], "unexpected EOF"},
 		"empty":               {"", "EOF"},
 		"of a newer version":  {strings.Replace(good, `"name"`, `"until": 5, "name"`, 1), `unknown field "until"`},
+		"in other case":       {strings.Replace(good, `"added"`, `"revoked": 5, "Revoked": 0, "added"`, 1), "than keyherald writes"},
+		"a member twice":      {strings.Replace(good, `"added"`, `"added": 5, "added"`, 1), "than keyherald writes"},
+		"a second document":   {good + `{"users": []}`, "after top-level value"},
+		"garbage behind":      {good + "]", "after top-level value"},
+		"null":                {"null", "than keyherald writes"},
 		"a role too many":     {strings.Replace(good, `"verifier"`, `"admin"`, 1), `cannot have the role "admin"`},
 		"a user twice":        {strings.Replace(good, "[", "["+strings.TrimSuffix(strings.SplitAfter(good, "[")[1], "]\n}")+",", 1), "there twice"},
 		"a key in two lines":  {strings.Replace(good, billing.Nkey, billing.Nkey[:28]+`\n`+billing.Nkey[28:], 1), "not the public nkey of a user"},
@@ -75,6 +81,46 @@ func TestDamagedUsersChangeNothingInARunningServer(t *testing.T) {
 	if !strings.Contains(log.String(), "a user was revoked, and its connections are closed") {
 		t.Errorf("the log lacks the revocation:\n%s", log.String())
 	}
+}
+
+// TestN_WhereTheUsersAreLostNobodyIsAdded has the list of the users removed, and with it who was revoked.
+func TestN_WhereTheUsersAreLostNobodyIsAdded(t *testing.T) {
+	t.Parallel()
+	dir := usedDirectory(t)
+	users := openUsers(t, dir)
+	if _, err := users.Add(t.Context(), embedded.User{}); err == nil {
+		t.Fatal("nobody was added")
+	}
+	if list, err := users.List(); err != nil || len(list) != 0 {
+		t.Fatalf("before the first user: %v, %v", list, err)
+	}
+	billing := addUser(t, dir, "billing", bus.Verifier, false)
+	revokeUser(t, dir, "billing", false)
+	marker := filepath.Join(dir, "nats", "users.known")
+	if err := os.Remove(marker); err != nil { // as in a directory of an earlier version, until the next change
+		t.Fatal(err)
+	}
+	addUser(t, dir, "stock", bus.Verifier, false)
+	if err := os.RemoveAll(filepath.Join(dir, "nats", "users")); err != nil {
+		t.Fatal(err)
+	}
+	const says = "who was revoked would be forgotten"
+	if _, err := users.Add(t.Context(), billing.User); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("a revoked user was added again: %v", err)
+	}
+	if _, _, err := users.Revoke(t.Context(), "stock", time.Now()); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("revoke: %v", err)
+	}
+	if list, err := users.List(); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	s := start(t, embedded.Config{Dir: dir}) // with the keys of the roles
+	mustNotEnter(t, s, billing)
+	connect(t, s, bus.Operator)
+	if err := os.Remove(marker); err != nil { // as the error says
+		t.Fatal(err)
+	}
+	mustEnter(t, s, addUser(t, dir, "stock", bus.Verifier, true))
 }
 
 func publicKey(t *testing.T, file string) string {
