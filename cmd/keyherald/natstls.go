@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/url"
 
@@ -42,15 +43,28 @@ func (f *natsTLSFlags) open() (*natsCertificate, error) {
 	if f.NATSTLSCert == "" {
 		return nil, nil
 	}
-	read := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(f.NATSTLSCert, f.NATSTLSKey)
-		return &pair, err
+	files := []string{f.NATSTLSCert, f.NATSTLSKey}
+	if f.NATSTLSCA != "" {
+		files = append(files, f.NATSTLSCA)
 	}
-	r, err := newReloaded("--nats-tls-cert and --nats-tls-key", read, f.NATSTLSCert, f.NATSTLSKey)
+	r, err := newReloaded("--nats-tls-cert and --nats-tls-key", f.read, files...)
 	if err != nil {
 		return nil, err
 	}
 	return &natsCertificate{r}, nil
+}
+
+// read reads what a client can verify: commands and nodes elsewhere are told to trust the authorities of --nats-tls-ca, and no others.
+func (f *natsTLSFlags) read() (*tls.Certificate, error) {
+	pair, err := readPair(f.NATSTLSCert, f.NATSTLSKey)
+	if err != nil || f.NATSTLSCA == "" {
+		return pair, err
+	}
+	roots, err := readPool(f.NATSTLSCA)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-tls-ca: %w", err)
+	}
+	return pair, checkChain(pair, f.NATSTLSCert, roots, f.NATSTLSCA)
 }
 
 func (c *natsCertificate) config() *tls.Config {

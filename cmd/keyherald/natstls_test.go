@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/verifier"
@@ -128,6 +133,9 @@ func TestFlagsOfNATSWithTLSThatDoNotGoTogetherAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	id := newServerIdentity(t, nil)
 	cert, key := putFile(t, dir, "a.pem", id.certPEM()), putFile(t, dir, "a.key", id.keyPEM(t))
+	old := newIdentity(t, x509.Certificate{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(-time.Minute)}, nil)
+	oldCert, oldKey := putFile(t, dir, "old.pem", old.certPEM()), putFile(t, dir, "old.key", old.keyPEM(t))
+	other := putFile(t, dir, "other.pem", newAuthority(t).certPEM())
 	for _, c := range []struct {
 		args string
 		code int
@@ -140,12 +148,78 @@ func TestFlagsOfNATSWithTLSThatDoNotGoTogetherAreRefused(t *testing.T) {
 		{"--nats-tls-cert " + cert + " --nats-tls-key nowhere.key", exitFailed, "nowhere.key: no such file"},
 		{"--nats tls://127.0.0.1:1 --nats-tls-ca nowhere.pem", exitFailed, "nowhere.pem: no such file"},
 		{"--nats-listen 0.0.0.0:0", exitFailed, "without TLS"},
+		{"--nats-tls-cert " + oldCert + " --nats-tls-key " + oldKey, exitFailed, "--nats-tls-cert and --nats-tls-key: the certificate in file " + oldCert + " has expired on 2"},
+		{"--nats-tls-cert " + cert + " --nats-tls-key " + key + " --nats-tls-ca " + other, exitFailed, "hint: give a certificate that one of them has signed"},
+		{"--tls-cert " + oldCert + " --tls-key " + oldKey + " --issuer https://127.0.0.1:1", exitFailed, "--tls-cert and --tls-key: the certificate in file " + oldCert + " has expired on 2"},
 	} {
 		var out bytes.Buffer
 		args := append([]string{"serve", "--data", filepath.Join(dir, "d"), "--http", "127.0.0.1:0", "--issuer", "http://127.0.0.1:1"}, strings.Fields(c.args)...)
-		code := run(t.Context(), args, stdio{in: os.Stdin, out: &out, err: &out})
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // what is not refused is served
+		code := run(ctx, args, stdio{in: os.Stdin, out: &out, err: &out})
+		cancel()
 		if code != c.code || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%s: exit %d, want %d, and %q in\n%s", c.args, code, c.code, c.want, out.String())
+		}
+	}
+}
+
+// TestN_ACertificateThatNoClientAcceptsIsNotServed tries each at the start, and puts it in the place of one that is served.
+func TestN_ACertificateThatNoClientAcceptsIsNotServed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	past, ended, soon, later := now.Add(-time.Hour), now.Add(-time.Minute), now.Add(time.Minute), now.Add(time.Hour)
+	authority := func(from, to time.Time, parent *tlsIdentity) *tlsIdentity {
+		return newIdentity(t, x509.Certificate{Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, parent)
+	}
+	ca, other := authority(past, later, nil), authority(past, later, nil)
+	between, endedBetween := authority(past, later, ca), authority(past, ended, ca)
+	server := func(from, to time.Time, by *tlsIdentity) *tlsIdentity {
+		return newIdentity(t, x509.Certificate{NotBefore: from, NotAfter: to}, by)
+	}
+	for name, c := range map[string]struct {
+		id    *tlsIdentity
+		chain []byte
+		noCA  bool
+		want  string // empty: it is served
+	}{
+		"signed by the authority":            {id: server(past, later, ca)},
+		"through one between":                {id: server(past, later, between), chain: between.certPEM()},
+		"of anybody, and no --nats-tls-ca":   {id: server(past, later, nil), noCA: true},
+		"expired":                            {id: server(past, ended, ca), want: "has expired on "},
+		"expired, and no --nats-tls-ca":      {id: server(past, ended, nil), noCA: true, want: "has expired on "},
+		"not yet valid":                      {id: server(soon, later, ca), want: "is valid from "},
+		"of another authority":               {id: server(past, later, other), want: "no client that trusts the authorities in file "},
+		"by one between that has expired":    {id: server(past, later, endedBetween), chain: endedBetween.certPEM(), want: `that of its authority "CN=authority" is valid from `},
+		"by one between that is not in file": {id: server(past, later, between), want: "signed by unknown authority"},
+	} {
+		dir := t.TempDir()
+		first := server(past, later, ca)
+		f := natsTLSFlags{NATSTLSCert: putFile(t, dir, "a.pem", first.certPEM()), NATSTLSKey: putFile(t, dir, "a.key", first.keyPEM(t))}
+		if !c.noCA {
+			f.NATSTLSCA = putFile(t, dir, "ca.pem", ca.certPEM())
+		}
+		served, err := f.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		putFile(t, dir, "a.key", c.id.keyPEM(t))
+		putFile(t, dir, "a.pem", append(c.id.certPEM(), c.chain...))
+		var log bytes.Buffer
+		for range 3 {
+			served.look(zerolog.New(&log))
+		}
+		want := first
+		if c.want == "" {
+			want = c.id
+		}
+		if !served.value.Load().Leaf.Equal(want.cert) || c.want != "" && !strings.Contains(log.String(), `"level":"error"`) ||
+			strings.Count(log.String(), "\n") != 1 || !strings.Contains(strings.ReplaceAll(log.String(), `\"`, `"`), c.want) {
+			t.Errorf("%s: after the change, with %q in\n%s", name, c.want, log.String())
+		}
+		_, err = f.open()
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || hint(err) == "") {
+			t.Errorf("%s: at the start: %v, want %q and a hint", name, err, c.want)
 		}
 	}
 }

@@ -41,7 +41,9 @@ func newIdentity(t *testing.T, template x509.Certificate, ca *tlsIdentity) *tlsI
 		t.Fatal(err)
 	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	}
 	parent, signer := &template, key
 	if ca != nil {
 		parent, signer = ca.cert, ca.key

@@ -67,10 +67,7 @@ func (f *edgeFlags) openEdge(log zerolog.Logger) (*edge, error) {
 	e := &edge{log: log.With().Str("component", "tls").Logger(), certs: f.certificates()}
 	var err error
 	if f.TLSCert != "" {
-		read := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
-			return &pair, err
-		}
+		read := func() (*tls.Certificate, error) { return readPair(f.TLSCert, f.TLSKey) }
 		if e.server, err = newReloaded("--tls-cert and --tls-key", read, f.TLSCert, f.TLSKey); err != nil {
 			return nil, err
 		}
