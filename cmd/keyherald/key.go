@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -53,19 +54,32 @@ func (p publicKey) read(a *app) (registry.PublicKey, error) {
 	return key, nil
 }
 
-// printNewKey prints a new key's secret, or the kid of a key whose secret is elsewhere.
-func printNewKey(a *app, client events.Name, key registry.NewKey) error {
+// keyOut is where the access key of a pair goes that is made here.
+type keyOut struct {
+	publicKey
+	secretOut
+}
+
+func (k keyOut) check() error {
+	if k.Public != "" && k.Out != "" {
+		return usage("--out and --public do not go together: whoever made the pair has the private key")
+	}
+	return nil
+}
+
+// print prints a new key's secret, or the kid of a key whose secret is elsewhere.
+func (k keyOut) print(a *app, out io.Writer, client events.Name, key registry.NewKey) error {
 	trusted := "now"
 	if from := time.Unix(key.Record.NotBefore, 0); from.After(time.Now()) {
 		trusted = "from " + day(key.Record.NotBefore) + " on"
 	}
 	fmt.Fprintf(a.err, "registered key %s of %s at revision %d: trusted everywhere %s\n", key.KeyID, client, key.Revision, trusted)
 	if key.AccessKey == nil {
-		_, err := fmt.Fprintln(a.out, key.KeyID)
+		_, err := fmt.Fprintln(out, key.KeyID)
 		return err
 	}
-	fmt.Fprintln(a.err, "the access key is printed this once and kept nowhere: store it where only the client can read it")
-	if _, err := fmt.Fprintln(a.out, key.AccessKey.Reveal()); err != nil {
+	fmt.Fprintf(a.err, "the access key is %s and kept nowhere else: store it where only the client can read it\n", k.where())
+	if _, err := fmt.Fprintln(out, key.AccessKey.Reveal()); err != nil {
 		return &hinted{fmt.Errorf("the key was registered and its access key could not be printed, nobody has it: %w", err),
 			fmt.Sprintf("keyherald key revoke %s %s, and try again", client, key.KeyID)}
 	}
@@ -74,7 +88,7 @@ func printNewKey(a *app, client events.Name, key registry.NewKey) error {
 
 type keyAddCmd struct {
 	reach
-	publicKey
+	keyOut
 	Kid     events.KeyID `help:"The kid of the key. Default: six random characters." placeholder:"KID"`
 	NotYet  time.Time    `name:"nbf" help:"Trust the key from then on, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
 	Expires time.Time    `name:"exp" help:"Trust the key until then, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
@@ -82,24 +96,29 @@ type keyAddCmd struct {
 }
 
 func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	brought, err := c.read(a)
 	if err != nil {
 		return err
 	}
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
-		key, err := o.AddKey(ctx, a.caller, c.Client, registry.KeySpec{
-			KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, NotBefore: c.NotYet, Expires: c.Expires,
+		return c.hand(a, func(out io.Writer) error {
+			key, err := o.AddKey(ctx, a.caller, c.Client, registry.KeySpec{
+				KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, NotBefore: c.NotYet, Expires: c.Expires,
+			})
+			if err != nil {
+				return err
+			}
+			return c.print(a, out, c.Client, key)
 		})
-		if err != nil {
-			return err
-		}
-		return printNewKey(a, c.Client, key)
 	})
 }
 
 type keyRotateCmd struct {
 	reach
-	publicKey
+	keyOut
 	Kid     events.KeyID  `help:"The kid of the new key. Default: six random characters." placeholder:"KID"`
 	Overlap time.Duration `help:"How long the old keys may still be used to mint. They are accepted until the last token that they can have minted has ended." default:"24h" placeholder:"DURATION"`
 	Force   bool          `help:"End the old keys after the overlap even though live tokens of theirs are refused then."`
@@ -107,21 +126,26 @@ type keyRotateCmd struct {
 }
 
 func (c *keyRotateCmd) Run(ctx context.Context, a *app) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	brought, err := c.read(a)
 	if err != nil {
 		return err
 	}
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
-		rotated, err := o.RotateKey(ctx, a.caller, c.Client, registry.Rotation{
-			KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, Overlap: c.Overlap, Force: c.Force,
+		return c.hand(a, func(out io.Writer) error {
+			rotated, err := o.RotateKey(ctx, a.caller, c.Client, registry.Rotation{
+				KeyID: cmp.Or(c.Kid, brought.KeyID), Public: brought.Public, Algorithm: brought.Algorithm, Overlap: c.Overlap, Force: c.Force,
+			})
+			if err != nil {
+				return err
+			}
+			for _, old := range rotated.Ended {
+				fmt.Fprintf(a.err, "old key %s ends at %s\n", printable(string(old.KeyID)), day(old.Record.Expires))
+			}
+			return c.print(a, out, c.Client, rotated.New)
 		})
-		if err != nil {
-			return err
-		}
-		for _, old := range rotated.Ended {
-			fmt.Fprintf(a.err, "old key %s ends at %s\n", printable(string(old.KeyID)), day(old.Record.Expires))
-		}
-		return printNewKey(a, c.Client, rotated.New)
 	})
 }
 

@@ -63,7 +63,7 @@ func (c *natsUserAddCmd) Run(ctx context.Context, a *app) error {
 	}
 	if c.Out != "" { // before there is a user of whom nobody has the seed
 		if err := createFile(c.Out, seed); err != nil {
-			return fmt.Errorf("writing the seed: %w", err)
+			return fmt.Errorf("writing the seed: %w", notCreated(c.Out, err))
 		}
 	}
 	applied, err := to.Add(ctx, embedded.User{Name: c.Name, Role: c.Role, Nkey: public, Added: time.Now().Unix()})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/keyherald/keyherald/events"
@@ -17,22 +18,25 @@ type secretCmd struct {
 
 type secretAddCmd struct {
 	reach
+	secretOut
 	Expires time.Time   `name:"exp" help:"Accept the API key until then, such as 2030-01-31T08:00:00Z." placeholder:"TIME"`
 	Client  events.Name `arg:"" help:"Name of the client."`
 }
 
 func (c *secretAddCmd) Run(ctx context.Context, a *app) error {
 	return c.withRegistry(ctx, a, func(ctx context.Context, o office) error {
-		secret, err := o.AddSecret(ctx, a.caller, c.Client, c.Expires)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.err, "made API key %s of client %s; it is printed this once, and only its hash is kept\n", secret.ID, c.Client)
-		if _, err := fmt.Fprintln(a.out, secret.Key.Reveal()); err != nil {
-			return &hinted{fmt.Errorf("the API key was made and could not be printed, nobody has it: %w", err),
-				fmt.Sprintf("keyherald secret revoke %s %s, and try again", c.Client, secret.ID)}
-		}
-		return nil
+		return c.hand(a, func(out io.Writer) error {
+			secret, err := o.AddSecret(ctx, a.caller, c.Client, c.Expires)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.err, "made API key %s of client %s; it is %s, and elsewhere only its hash is kept\n", secret.ID, c.Client, c.where())
+			if _, err := fmt.Fprintln(out, secret.Key.Reveal()); err != nil {
+				return &hinted{fmt.Errorf("the API key was made and could not be printed, nobody has it: %w", err),
+					fmt.Sprintf("keyherald secret revoke %s %s, and try again", c.Client, secret.ID)}
+			}
+			return nil
+		})
 	})
 }
 
