@@ -94,6 +94,13 @@ func keepNkey(file string, kind nkeys.PrefixByte) (public string, seed []byte, e
 	if err != nil {
 		return "", nil, err
 	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := checkSecretMode(file, info, "whoever has it acts as whom it is of"); err != nil {
+		return "", nil, err
+	}
 	pair, err := nkeys.ParseDecoratedNKey(seed)
 	if err != nil {
 		return "", nil, fmt.Errorf("file %s has no nkey seed in it", file)

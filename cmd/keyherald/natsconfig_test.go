@@ -87,6 +87,30 @@ func TestN_AServerWithNkeysIsConfiguredFromTheSeedsThatAreThere(t *testing.T) {
 	}
 }
 
+func TestN_SeedsThatOthersMayReadAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	nkeysArgs := []string{"nats-config", "nkeys", "--seeds", dir, "billing:verifier"}
+	jwtArgs := []string{"nats-config", "jwt", "--dir", dir}
+	keyherald(t, nkeysArgs...)
+	keyherald(t, jwtArgs...)
+	for file, args := range map[string][]string{"billing.nk": nkeysArgs, "keys/sign-verifier.nk": jwtArgs, "keys/operator.nk": jwtArgs} {
+		path := filepath.Join(dir, file)
+		for _, mode := range []os.FileMode{0o644, 0o640, 0o602} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+			if out, errs, err := runCLI("", args...); err == nil || out != "" || !strings.Contains(errs, "chmod 600") || !strings.Contains(errs, path) {
+				t.Errorf("%s with mode %04o: %v\n%s", file, mode, err, errs)
+			}
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		keyherald(t, args...)
+	}
+}
+
 func TestUsersThatCannotBeConfiguredAreRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -47,7 +47,7 @@ func readSigningKey(file string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSecretMode(file, info); err != nil {
+	if err := checkSecretMode(file, info, "this one signs tokens that everybody accepts"); err != nil {
 		return nil, err
 	}
 	text, err := readLimited(f, maxSecretFile)
@@ -61,14 +61,14 @@ func readSigningKey(file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// checkSecretMode refuses a file that other users can read. Windows has no such permissions.
-func checkSecretMode(file string, info fs.FileInfo) error {
+// checkSecretMode refuses a file that other users can read, and says why that matters. Windows has no such permissions.
+func checkSecretMode(file string, info fs.FileInfo, why string) error {
 	if info.IsDir() {
 		return fmt.Errorf("file %s is a directory", file)
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
 		return &hinted{fmt.Errorf("file %s has the permissions %04o: %w", file, mode, errExposed),
-			"chmod 600 it; if somebody may have read it, make another key: this one signs tokens that everybody accepts"}
+			"chmod 600 it; if somebody may have read it, make another key: " + why}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +285,10 @@ func TestN_AKeyOfARoleVouchesForThisRoleOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own, err := nkeys.FromSeed(tr.seeds["account"])
+	if err != nil {
+		t.Fatal(err)
+	}
 	stranger, err := nkeys.CreateAccount()
 	if err != nil {
 		t.Fatal(err)
@@ -296,6 +301,7 @@ func TestN_AKeyOfARoleVouchesForThisRoleOnly(t *testing.T) {
 		"the role's own":        {func(u *jwt.UserClaims) { u.SetScoped(true) }, signer, true},
 		"everything":            {func(u *jwt.UserClaims) { u.Pub.Allow.Add(">") }, signer, false},
 		"no limits":             {func(*jwt.UserClaims) {}, signer, false},
+		"the account's own":     {func(*jwt.UserClaims) {}, own, false},
 		"a stranger's":          {func(u *jwt.UserClaims) { u.SetScoped(true) }, stranger, false},
 		"that has ended by now": {func(u *jwt.UserClaims) { u.SetScoped(true); u.Expires = time.Now().Add(-time.Minute).Unix() }, signer, false},
 	} {
@@ -317,6 +323,29 @@ func TestN_AKeyOfARoleVouchesForThisRoleOnly(t *testing.T) {
 		}
 		if c.in && err != nil || !c.in && !errors.Is(err, bus.ErrPermission) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestN_UsersByJWTAreClientsAndNothingElse: no leaf node, no MQTT, no websocket.
+func TestN_UsersByJWTAreClientsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	_, account := newTrusted(t).configuration("")
+	claims, err := jwt.DecodeAccountClaims(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := claims.Limits.LeafNodeConn; n != 0 {
+		t.Errorf("%d leaf nodes", n)
+	}
+	if n := len(claims.SigningKeys); n != len(bus.Roles()) {
+		t.Errorf("%d signing keys", n)
+	}
+	for key := range claims.SigningKeys {
+		scope, _ := claims.SigningKeys.GetScope(key)
+		user, limited := scope.(*jwt.UserScope)
+		if !limited || !slices.Equal(user.Template.AllowedConnectionTypes, jwt.StringList{jwt.ConnectionTypeStandard}) {
+			t.Errorf("%s: %+v", key, scope)
 		}
 	}
 }
@@ -382,5 +411,13 @@ func TestTheOperatorsJWTStaysAsItIs(t *testing.T) {
 	}
 	if got, err := tr.Operator(old); err != nil || got != old {
 		t.Errorf("it was made anew: %v", err)
+	}
+	claims.StrictSigningKeyUsage = false // as of an operator whose accounts' own keys vouch for users
+	lax, err := claims.Encode(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Operator(lax); err == nil || !strings.Contains(err.Error(), "or takes others") {
+		t.Errorf("one that is not strict: %v", err)
 	}
 }

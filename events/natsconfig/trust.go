@@ -17,9 +17,10 @@ type Key struct {
 
 // The keys that are no role's.
 const (
-	operatorKey = "operator" // vouches for accounts
-	accountKey  = "account"  // is the account; vouches for users of any permissions, so it is used for nothing
-	systemKey   = "system"   // is the servers' own account
+	operatorKey = "operator"      // is the operator; vouches for itself only
+	vouchingKey = "sign-accounts" // vouches for accounts, in its stead
+	accountKey  = "account"       // is the account; it could vouch for users of any permissions, and servers take its word for none
+	systemKey   = "system"        // is the servers' own account
 )
 
 // signerKey is the key that vouches for users of a role.
@@ -27,7 +28,7 @@ func signerKey(r bus.Role) string { return "sign-" + string(r) }
 
 // Keys lists the keys of a Trust.
 func Keys() []Key {
-	keys := []Key{{operatorKey, nkeys.PrefixByteOperator}, {accountKey, nkeys.PrefixByteAccount}, {systemKey, nkeys.PrefixByteAccount}}
+	keys := []Key{{operatorKey, nkeys.PrefixByteOperator}, {vouchingKey, nkeys.PrefixByteOperator}, {accountKey, nkeys.PrefixByteAccount}, {systemKey, nkeys.PrefixByteAccount}}
 	for _, role := range bus.Roles() {
 		keys = append(keys, Key{signerKey(role), nkeys.PrefixByteAccount})
 	}
@@ -69,11 +70,13 @@ func (t *Trust) Account(previous string, revoke ...string) (string, error) {
 	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 	}
+	claims.Limits.LeafNodeConn = 0
 	for _, role := range bus.Roles() {
 		may := role.Permissions(bus.InboxPrefix("{{subject()}}")) // the server puts the user's nkey there
 		scope := jwt.NewUserScope()
 		scope.Key, scope.Role = t.publics[signerKey(role)], string(role)
 		scope.Template.Pub.Allow, scope.Template.Sub.Allow = may.Publish, may.Subscribe
+		scope.Template.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard)
 		claims.SigningKeys.AddScopedSigner(scope)
 	}
 	if previous != "" {
@@ -89,16 +92,16 @@ func (t *Trust) Account(previous string, revoke ...string) (string, error) {
 	for _, nkey := range revoke {
 		claims.Revoke(nkey)
 	}
-	return t.encode(claims)
+	return t.encode(claims, vouchingKey)
 }
 
-func (t *Trust) encode(claims jwt.Claims) (string, error) {
+func (t *Trust) encode(claims jwt.Claims, by string) (string, error) {
 	var problems jwt.ValidationResults
 	claims.Validate(&problems)
 	if errs := problems.Errors(); len(errs) > 0 {
 		return "", fmt.Errorf("make a JWT: %w", errs[0])
 	}
-	return claims.Encode(t.pairs[operatorKey])
+	return claims.Encode(t.pairs[by])
 }
 
 // Operator is the JWT of the operator: the previous one, or a new one if that is empty. It stays as it is, because a running server
@@ -107,7 +110,9 @@ func (t *Trust) Operator(previous string) (string, error) {
 	if previous == "" {
 		claims := jwt.NewOperatorClaims(t.publics[operatorKey])
 		claims.Name, claims.SystemAccount = account, t.publics[systemKey]
-		return t.encode(claims)
+		claims.SigningKeys.Add(t.publics[vouchingKey])
+		claims.StrictSigningKeyUsage = true // or the account's own key could vouch for users, too
+		return t.encode(claims, operatorKey)
 	}
 	before, err := jwt.DecodeOperatorClaims(previous)
 	if err != nil {
@@ -116,6 +121,10 @@ func (t *Trust) Operator(previous string) (string, error) {
 	if before.Subject != t.publics[operatorKey] || before.SystemAccount != t.publics[systemKey] {
 		return "", fmt.Errorf("the previous JWT is of another operator, %s", before.Subject)
 	}
+	if !before.StrictSigningKeyUsage || !before.SigningKeys.Contains(t.publics[vouchingKey]) {
+		return "", fmt.Errorf("the previous JWT does not name the key %s, or takes others: remove it to have one made that does, and restart all servers with it",
+			vouchingKey)
+	}
 	return previous, nil
 }
 
@@ -123,7 +132,7 @@ func (t *Trust) Operator(previous string) (string, error) {
 func (t *Trust) Server(operatorJWT, accountJWT string) (string, error) {
 	system := jwt.NewAccountClaims(t.publics[systemKey])
 	system.Name = "SYS"
-	systemJWT, err := t.encode(system)
+	systemJWT, err := t.encode(system, vouchingKey)
 	if err != nil {
 		return "", err
 	}
