@@ -66,10 +66,13 @@ func (c *natsJWTCmd) Run(ctx context.Context, a *app) error {
 	if err := d.read(); err != nil {
 		return err
 	}
+	var revoked []natsconfig.Issued
 	for _, who := range c.Revoke {
-		if err := d.revoke(a, who); err != nil {
+		whom, err := d.users.Revoke(who, time.Now())
+		if err != nil {
 			return err
 		}
+		revoked = append(revoked, whom...)
 	}
 	for _, u := range users {
 		if err := d.add(a, u); err != nil {
@@ -80,6 +83,7 @@ func (c *natsJWTCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	sayRevoked(a, revoked)
 	_, err = io.WriteString(a.out, text)
 	return err
 }
@@ -142,11 +146,7 @@ func (d *natsJWT) must(name string) (string, error) {
 	return text, nil
 }
 
-func (d *natsJWT) revoke(a *app, who string) error {
-	revoked, err := d.users.Revoke(who, time.Now())
-	if err != nil {
-		return err
-	}
+func sayRevoked(a *app, revoked []natsconfig.Issued) {
 	for _, u := range revoked {
 		if u.Name == "" {
 			fmt.Fprintf(a.err, "keyherald: %s is revoked, and of nobody who is known here\n", u.Nkey)
@@ -154,7 +154,6 @@ func (d *natsJWT) revoke(a *app, who string) error {
 			fmt.Fprintf(a.err, "keyherald: %s %s is revoked, nkey %s\n", u.Role, u.Name, u.Nkey)
 		}
 	}
-	return nil
 }
 
 // add makes a user, unless there are credentials of that name and role.
