@@ -27,8 +27,8 @@ type feedMetrics struct {
 	clients *bus.ClientSet
 	ready   func() error
 
-	revision, complete, freshness, gaps, resyncs *prometheus.Desc
-	keysBy, issuersBy, revoked, rejected, up     *prometheus.Desc
+	revision, complete, freshness, missing, gaps, resyncs *prometheus.Desc
+	keysBy, issuersBy, revoked, rejected, up              *prometheus.Desc
 
 	mu    sync.Mutex // for what follows
 	count keyCount
@@ -60,6 +60,7 @@ func newFeedMetrics(keys *bus.KeySet, clients *bus.ClientSet, ready func() error
 		revision:  desc("feed_revision", "Everything in the bucket up to this revision is applied.", "bucket"),
 		complete:  desc("feed_complete", "1 if the set has caught up with the bucket, 0 while it is read (again).", "bucket"),
 		freshness: desc("feed_freshness_seconds", "Time since the set was last known to be complete; that of KEYS is of KEYS and REVOCATIONS together.", "bucket"),
+		missing:   desc("feed_missing_messages", "Messages that the server says are in the bucket, and does not deliver: its files may be damaged.", "bucket"),
 		gaps:      desc("feed_gaps_total", "How often the subscription ended and was made again.", "bucket"),
 		resyncs:   desc("feed_resyncs_total", "How often the bucket was read from the beginning.", "bucket"),
 		keysBy:    desc("keys", "Keys by state.", "state"),
@@ -71,7 +72,7 @@ func newFeedMetrics(keys *bus.KeySet, clients *bus.ClientSet, ready func() error
 }
 
 func (m *feedMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.revision, m.complete, m.freshness, m.gaps, m.resyncs, m.keysBy, m.issuersBy, m.revoked, m.rejected, m.up} {
+	for _, d := range []*prometheus.Desc{m.revision, m.complete, m.freshness, m.missing, m.gaps, m.resyncs, m.keysBy, m.issuersBy, m.revoked, m.rejected, m.up} {
 		descs <- d
 	}
 }
@@ -85,6 +86,7 @@ func (m *feedMetrics) Collect(metrics chan<- prometheus.Metric) {
 	for bucket, status := range map[bus.Bucket]bus.FeedStatus{bus.Keys: feeds.Keys, bus.Revocations: feeds.Revocations, bus.Clients: m.clients.Status()} {
 		gauge(m.revision, float64(status.Revision), string(bucket))
 		gauge(m.complete, boolean(status.CaughtUp), string(bucket))
+		gauge(m.missing, float64(status.Missing), string(bucket))
 		metrics <- prometheus.MustNewConstMetric(m.gaps, prometheus.CounterValue, float64(status.Gaps), string(bucket))
 		metrics <- prometheus.MustNewConstMetric(m.resyncs, prometheus.CounterValue, float64(status.Resyncs), string(bucket))
 	}

@@ -33,6 +33,12 @@ type statusReport struct {
 type bucketReport struct {
 	Revision uint64 `json:"revision"`
 	Complete bool   `json:"complete"`
+	Missing  uint64 `json:"missing"` // messages that the server says are there, and does not deliver
+	Counted  bool   `json:"counted"` // whether that is known: not if something was written while they were read
+}
+
+func bucketStatus(st bus.FeedStatus) bucketReport {
+	return bucketReport{st.Revision, st.CaughtUp, st.Missing, st.Counted}
 }
 
 type issuerReport struct {
@@ -63,6 +69,9 @@ func (c *statusCmd) Run(ctx context.Context, a *app) error {
 	if err := keys.Wait(ctx); err != nil {
 		return err
 	}
+	counting, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	_ = keys.WaitCounted(counting) // the report says what is not known
 	report := makeStatus(keys, conn, time.Now())
 	if c.JSON {
 		return printJSON(a.out, report)
@@ -71,13 +80,16 @@ func (c *statusCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
+// countPatience is how long status waits to know whether the server delivers all that it has. A second is the most that it takes a cluster.
+const countPatience = 3 * time.Second
+
 func makeStatus(keys *bus.KeySet, conn *bus.Conn, now time.Time) statusReport {
 	set, feeds := keys.Keys(), keys.Status()
 	r := statusReport{
 		Server: conn.URL(), InboxPrefix: conn.InboxPrefix(),
 		Buckets: map[string]bucketReport{
-			string(bus.Keys):        {feeds.Keys.Revision, feeds.Keys.CaughtUp},
-			string(bus.Revocations): {feeds.Revocations.Revision, feeds.Revocations.CaughtUp},
+			string(bus.Keys):        bucketStatus(feeds.Keys),
+			string(bus.Revocations): bucketStatus(feeds.Revocations),
 		},
 		FreshnessMS: float64(now.Sub(keys.Confirmed()).Milliseconds()),
 		Issuers:     []issuerReport{},
@@ -114,6 +126,14 @@ func makeStatus(keys *bus.KeySet, conn *bus.Conn, now time.Time) statusReport {
 func (r statusReport) print(a *app) {
 	fmt.Fprintf(a.out, "server     %s\nbuckets    KEYS complete up to revision %d, REVOCATIONS up to %d\n",
 		r.Server, r.Buckets[string(bus.Keys)].Revision, r.Buckets[string(bus.Revocations)].Revision)
+	for _, b := range []bus.Bucket{bus.Keys, bus.Revocations} {
+		switch bucket := r.Buckets[string(b)]; {
+		case bucket.Missing > 0:
+			fmt.Fprintf(a.out, "MISSING    %s of %s, which the server has and does not deliver: its files may be damaged; see keyherald doctor\n", count(int(bucket.Missing), "message"), b)
+		case !bucket.Counted:
+			fmt.Fprintf(a.out, "unknown    whether the server delivers all of %s: something was written meanwhile\n", b)
+		}
+	}
 	fmt.Fprintf(a.out, "freshness  known to be complete %.0f ms ago\n", r.FreshnessMS)
 	fmt.Fprintf(a.out, "keys       %d active, %d retiring, %d pending, %d expired, %d revoked",
 		r.Keys["active"], r.Keys["retiring"], r.Keys["pending"], r.Keys["expired"], r.Keys["revoked"])

@@ -33,7 +33,12 @@ func TestF_ARecordThatTheServerCannotReadIsMissed(t *testing.T) {
 
 	set := n.Connect(bus.Verifier).FollowKeys(zerolog.Nop())
 	defer set.Close()
-	eventstest.Eventually(t, "the reader knows that something is missing", func() bool { return set.Status().Keys.Missing == 1 })
+	if err := set.WaitCounted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := set.Status(); s.Keys.Missing != 1 || !s.Keys.Counted || s.Revocations.Missing != 0 || !s.Revocations.Counted {
+		t.Errorf("%+v", s)
+	}
 	eventstest.Eventually(t, "it is confirmed all the same", func() bool {
 		s := set.Status().Keys
 		return s.CaughtUp && s.Missing == 1 && s.Resyncs == 4 && time.Since(set.Confirmed()) < 5*time.Second

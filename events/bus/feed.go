@@ -30,6 +30,7 @@ type FeedStatus struct {
 	Revision uint64 // complete up to here
 	Resyncs  int    // full reads from the beginning, the first one included
 	Missing  uint64 // messages that the server says are there, and does not deliver: its files are damaged
+	Counted  bool   // Missing is known: some full read was compared with what there is, which cannot be while something is written
 	Gaps     int    // how often the subscription ended and was made again
 	Err      error  // why it ended the last time, or could not be checked; nil while all is well
 }
@@ -43,6 +44,8 @@ type Feed struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	caughtUp chan struct{}
+	judged   chan struct{} // closed when a full read was compared with what there is, or could not be
+	hurry    chan struct{} // somebody waits for that
 
 	confirmed atomic.Pointer[time.Time] // read for every token that is verified
 
@@ -51,11 +54,12 @@ type Feed struct {
 	noted  chan struct{} // closed when status changes; nil while nobody waits
 
 	// The rest belongs to the goroutine of run.
-	last  events.Entry // the last message applied
-	grown time.Time    // when the stream was last known to be longer than before
-	whole bool         // there was nothing to come after last: what is applied is the bucket as it was then
-	full  bool         // the next watch starts from the beginning
-	short int          // how many full reads in a row have brought less than there is
+	last    events.Entry // the last message applied
+	grown   time.Time    // when the stream was last known to be longer than before
+	whole   bool         // there was nothing to come after last: what is applied is the bucket as it was then
+	full    bool         // the next watch starts from the beginning
+	hurried bool         // the stream's state is read often until the full read is compared with it
+	short   int          // how many full reads in a row have brought less than there is
 }
 
 const (
@@ -85,7 +89,7 @@ func newFeed(source Source, follower Follower, log zerolog.Logger, random jitter
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Feed{
 		source: source, follower: follower, log: log, random: random, cancel: cancel,
-		done: make(chan struct{}), caughtUp: make(chan struct{}), full: true,
+		done: make(chan struct{}), caughtUp: make(chan struct{}), judged: make(chan struct{}), hurry: make(chan struct{}, 1), full: true,
 	}
 	go f.run(ctx)
 	return f

@@ -13,6 +13,8 @@ import (
 const (
 	checkEvery  = 3 * time.Second // how often the stream's state is read,
 	checkJitter = time.Second     // this much sooner or later
+	// countEvery is how often it is read when somebody waits for the count.
+	countEvery = 50 * time.Millisecond
 	// behindLimit is how long the stream may be ahead of what is applied while nothing arrives.
 	behindLimit = 5 * time.Second
 	// silenceLimit is how long a watch may give no sign of life: three heartbeats, and a second for the way.
@@ -138,8 +140,11 @@ func (s *session) loop(ctx context.Context, watch Watch) error {
 			s.checking = false
 			err = s.settle(c)
 		case <-next.C:
-			next.Reset(checkEvery - checkJitter + s.feed.random(2*checkJitter))
+			next.Reset(s.nextCheck())
 			s.ask(ctx)
+		case <-s.feed.hurry:
+			s.feed.hurried = true
+			next.Reset(0)
 		case <-silence.C:
 			err = errSilent
 			if len(watch.Deliveries()) > 0 { // it is us who were slow
@@ -154,6 +159,14 @@ func (s *session) loop(ctx context.Context, watch Watch) error {
 			return err
 		}
 	}
+}
+
+// nextCheck is when the stream's state is to be read again.
+func (s *session) nextCheck() time.Duration {
+	if s.feed.hurried && s.full && !s.counted {
+		return countEvery
+	}
+	return checkEvery - checkJitter + s.feed.random(2*checkJitter)
 }
 
 // ask reads the stream's state in the background: taking messages never waits for an answer.
@@ -300,11 +313,12 @@ func (s *session) count(c check) error {
 		return nil
 	}
 	s.counted = true
+	defer f.judge()
 	if c.state.First != s.goal.First || c.state.Last != s.goal.Last || c.state.Messages != s.goal.Messages {
 		return nil // something was written, or went away
 	}
 	missing := s.goal.Messages - min(s.read, s.goal.Messages)
-	f.note(func(st *FeedStatus) { st.Missing = missing })
+	f.note(func(st *FeedStatus) { st.Missing, st.Counted = missing, true })
 	if missing == 0 {
 		f.short = 0
 		return nil
@@ -314,4 +328,13 @@ func (s *session) count(c check) error {
 		return nil
 	}
 	return errIncomplete
+}
+
+// judge tells those who wait that there was a comparison, or none could be made.
+func (f *Feed) judge() {
+	select {
+	case <-f.judged:
+	default:
+		close(f.judged)
+	}
 }

@@ -53,6 +53,25 @@ func (k *KeySet) Sync(ctx context.Context) error { return k.keysFeed.Sync(ctx) }
 // SyncRevocations is Sync for REVOCATIONS.
 func (k *KeySet) SyncRevocations(ctx context.Context) error { return k.revFeed.Sync(ctx) }
 
+// WaitCounted returns when a full read of each bucket was compared with what the server says is in it, or could not be, because something was
+// written meanwhile: see [FeedStatus]. It has the servers asked more often until then, which is for one who looks, and not for each who follows.
+func (k *KeySet) WaitCounted(ctx context.Context) error {
+	for _, f := range []*Feed{k.keysFeed, k.revFeed} {
+		select {
+		case f.hurry <- struct{}{}:
+		default: // it knows
+		}
+	}
+	for _, f := range []*Feed{k.keysFeed, k.revFeed} {
+		select {
+		case <-f.judged:
+		case <-ctx.Done():
+			return fmt.Errorf("comparing what was read with what there is: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
 // watchStatus returns the status, and a channel that is closed when it changes.
 func (f *Feed) watchStatus() (FeedStatus, <-chan struct{}) {
 	f.mu.Lock()

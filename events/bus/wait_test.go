@@ -18,6 +18,8 @@ import (
 type heldSource struct {
 	mu         sync.Mutex
 	last       uint64
+	messages   uint64
+	asked      int // for its state
 	err        error
 	deliveries chan Delivery
 }
@@ -32,10 +34,17 @@ func (s *heldSource) set(last uint64, err error) {
 	s.last, s.err = last, err
 }
 
+func (s *heldSource) questions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *heldSource) State(context.Context) (State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return State{First: 1, Last: s.last}, s.err
+	s.asked++
+	return State{First: 1, Last: s.last, Messages: s.messages}, s.err
 }
 
 func (s *heldSource) Watch(context.Context, uint64) (Watch, error) { return s, nil }
@@ -130,6 +139,78 @@ func TestSyncWaitsForWhatWasInTheBucket(t *testing.T) {
 		}
 		if err := finished(t, waiting(func() error { return feed.WaitRevision(t.Context(), 3) })); err != nil {
 			t.Errorf("a revision that has been applied is waited for: %v", err)
+		}
+	})
+}
+
+func TestF_WhoWaitsKnowsSoonWhetherTheServerDeliversAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		messages uint64
+		written  bool
+		want     FeedStatus
+	}{
+		"it does":                    {messages: 1, want: FeedStatus{Counted: true}},
+		"it keeps one back":          {messages: 2, want: FeedStatus{Counted: true, Missing: 1}},
+		"something was written":      {messages: 1, written: true},
+		"the same, with one missing": {messages: 2, written: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := newHeldSource(2)
+				source.messages = c.messages
+				keys := NewKeySet(source, newHeldSource(0), zerolog.Nop())
+				defer keys.Close()
+				source.deliver(2)
+				time.Sleep(checkEvery - checkJitter - 1)
+				if n := source.questions(); n != 2 { // before the watch and when it began
+					t.Errorf("the source was asked %d times while nobody waits", n)
+				}
+				if st := keys.Status(); st.Keys.Counted || st.Revocations.Counted {
+					t.Errorf("before: %+v", st)
+				}
+				if c.written {
+					source.set(3, nil)
+				}
+				began := time.Now()
+				if err := keys.WaitCounted(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 0 {
+					t.Errorf("it took %s", took)
+				}
+				if st := keys.Status(); st.Keys.Missing != c.want.Missing || st.Keys.Counted != c.want.Counted || !st.Revocations.Counted {
+					t.Errorf("after: %+v", st)
+				}
+			})
+		})
+	}
+}
+
+func TestF_WhoWaitsForTheCountDoesNotWaitForTheNextCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newHeldSource(2)
+		source.messages = 1
+		keys := NewKeySet(source, newHeldSource(0), zerolog.Nop())
+		defer keys.Close()
+		source.deliver(2)
+		began := time.Now()
+		if err := keys.WaitCounted(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*countEvery {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestWaitCountedEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := NewKeySet(newHeldSource(1), newHeldSource(0), zerolog.Nop())
+		defer keys.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := keys.WaitCounted(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
 		}
 	})
 }

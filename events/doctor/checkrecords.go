@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/bus"
 )
 
 // checkPlatform looks whether there is a token service, and one that runs.
@@ -78,4 +79,30 @@ func checkFreshness(f *facts) []Finding {
 			"seconds", "look at the server's log, and at the network")}
 	}
 	return []Finding{ok("freshness", "what was read is known to be complete")}
+}
+
+// checkDelivery looks whether the servers deliver all that they say they have. One passes over what it cannot read, and does not say so: a
+// revocation that is lost so is in force nowhere.
+func checkDelivery(f *facts) (found []Finding) {
+	if f.records.set == nil {
+		return nil
+	}
+	feeds := f.records.feeds
+	for _, b := range []struct {
+		bus.Bucket
+		bus.FeedStatus
+	}{{bus.Keys, feeds.Keys}, {bus.Revocations, feeds.Revocations}} {
+		switch {
+		case b.Missing > 0:
+			found = append(found, fail("delivery",
+				fmt.Sprintf("%s: there are %d messages more than are delivered: the files of a server are damaged, and records are missing", b.Bucket, b.Missing),
+				"all of them", "look which server's disk is at fault; in a cluster let the others give it its store anew (stop it, move its store away, start it); "+
+					"without one, keyherald backup what is left, and keyherald restore a backup of before that"))
+		case !b.Counted:
+			found = append(found, unknown("delivery", fmt.Sprintf("whether all of %s is delivered: something was written while it was read", b.Bucket), "run doctor again"))
+		default:
+			found = append(found, ok("delivery", "all that is in %s is delivered", b.Bucket))
+		}
+	}
+	return found
 }

@@ -44,6 +44,12 @@ func at(ahead time.Duration) *facts {
 	return keys(bus.Inspection{Leader: "a", Time: nine.Add(ahead)})
 }
 
+func delivered(missing uint64, counted bool) *facts {
+	return &facts{records: records{set: events.NewSet(nil), feeds: bus.KeySetStatus{
+		Keys: bus.FeedStatus{Missing: missing, Counted: counted}, Revocations: bus.FeedStatus{Counted: true},
+	}}}
+}
+
 func demand(replicas int, f *facts) *facts {
 	f.cfg.Replicas = replicas
 	return f
@@ -104,14 +110,17 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 		"consumers that cannot be listed":   {checkOwners, consumers(&monitor{listErr: errors.New("too much")}, 0, nil), []string{"warn cannot be listed: too much"}},
 		"no monitor tells of any consumers": {checkOwners, keys(bus.Inspection{}), nil},
 
-		"a slow answer is no other clock":        {checkClocks, at(500 * time.Millisecond), []string{"ok those of a and this machine agree"}},
-		"less than what may be":                  {checkClocks, at(warnSkew + time.Second - 1), []string{"ok those of a and this machine agree"}},
-		"a little ahead":                         {checkClocks, at(warnSkew + time.Second), []string{"warn a and this machine differ by 2s or more: the first is ahead"}},
-		"a little behind":                        {checkClocks, at(-warnSkew), []string{"warn a and this machine differ by 2s or more: the first is behind"}},
-		"too far ahead":                          {checkClocks, at(failSkew + time.Second), []string{"FAIL a and this machine differ by 10s or more: the first is ahead"}},
-		"too far behind":                         {checkClocks, at(-failSkew), []string{"FAIL a and this machine differ by 10s or more: the first is behind"}},
-		"the set was confirmed, and never since": {checkFreshness, &facts{records: records{set: events.NewSet(nil), confirmed: nine, closed: nine.Add(time.Minute)}}, []string{"FAIL known to be complete 1m0s ago"}},
-		"records that could not be read":         {checkRecords, &facts{records: records{err: bus.ErrNoBucket}}, []string{"FAIL cannot be followed"}},
+		"a slow answer is no other clock":                {checkClocks, at(500 * time.Millisecond), []string{"ok those of a and this machine agree"}},
+		"less than what may be":                          {checkClocks, at(warnSkew + time.Second - 1), []string{"ok those of a and this machine agree"}},
+		"a little ahead":                                 {checkClocks, at(warnSkew + time.Second), []string{"warn a and this machine differ by 2s or more: the first is ahead"}},
+		"a little behind":                                {checkClocks, at(-warnSkew), []string{"warn a and this machine differ by 2s or more: the first is behind"}},
+		"too far ahead":                                  {checkClocks, at(failSkew + time.Second), []string{"FAIL a and this machine differ by 10s or more: the first is ahead"}},
+		"too far behind":                                 {checkClocks, at(-failSkew), []string{"FAIL a and this machine differ by 10s or more: the first is behind"}},
+		"the set was confirmed, and never since":         {checkFreshness, &facts{records: records{set: events.NewSet(nil), confirmed: nine, closed: nine.Add(time.Minute)}}, []string{"FAIL known to be complete 1m0s ago"}},
+		"a server that does not deliver what it has":     {checkDelivery, delivered(2, true), []string{"FAIL KEYS: there are 2 messages more than are delivered", "ok all that is in REVOCATIONS"}},
+		"a bucket that was written to while it was read": {checkDelivery, delivered(0, false), []string{"warn whether all of KEYS is delivered", "ok all that is in REVOCATIONS"}},
+		"a server that delivers all":                     {checkDelivery, delivered(0, true), []string{"ok all that is in KEYS", "ok all that is in REVOCATIONS"}},
+		"records that could not be read":                 {checkRecords, &facts{records: records{err: bus.ErrNoBucket}}, []string{"FAIL cannot be followed"}},
 		"a credential that was not tried in time": {checkRoles, one("a", func(n *node) {
 			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, err: context.DeadlineExceeded}}
 		}), []string{"warn verifier", "warn not tried"}},

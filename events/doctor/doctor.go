@@ -71,7 +71,7 @@ func Examine(ctx context.Context, cfg Config) Report {
 		checkNodes, checkVersions, checkEncryption, checkMonitors, // the servers
 		checkSettings, checkReplicas, checkMembers, checkSync, checkConsumers, checkOwners, // the buckets
 		checkClocks,
-		checkPlatform, checkRecords, checkFreshness, // what is in them
+		checkPlatform, checkRecords, checkFreshness, checkDelivery, // what is in them
 		checkAnonymous, checkRoles, // who may do what
 	} {
 		r.Findings = append(r.Findings, check(f)...)

@@ -59,6 +59,7 @@ type records struct {
 	confirmed time.Time
 	closed    time.Time // when reading ended; both by the clock that the feed uses
 	rejected  []events.Rejected
+	feeds     bus.KeySetStatus
 }
 
 // connect makes the connection that everything is asked on.
@@ -219,15 +220,30 @@ func (f *facts) readRecords(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
+	for range mostReads {
+		f.records = f.readOnce(ctx)
+		if feeds := f.records.feeds; f.records.err != nil || feeds.Keys.Counted && feeds.Revocations.Counted {
+			return
+		}
+	}
+}
+
+// readOnce reads the buckets once.
+func (f *facts) readOnce(ctx context.Context) (r records) {
 	keys := f.conn.FollowKeys(f.cfg.Logger)
 	defer keys.Close()
-	if f.records.err = keys.Wait(ctx); f.records.err != nil {
-		return
+	if r.err = keys.Wait(ctx); r.err != nil {
+		return r
 	}
-	f.records.set, f.records.confirmed = keys.Keys(), keys.Confirmed()
-	f.records.closed = time.Now()
-	f.records.rejected = f.records.set.Rejected()
+	r.set, r.confirmed, r.closed = keys.Keys(), keys.Confirmed(), time.Now()
+	r.rejected = r.set.Rejected()
+	_ = keys.WaitCounted(ctx) // the status says what is not known
+	r.feeds = keys.Status()
+	return r
 }
+
+// mostReads is how often the buckets are read because something was written meanwhile.
+const mostReads = 3
 
 // recordsTimeout is how long reading KEYS and REVOCATIONS may take.
 const recordsTimeout = 10 * time.Second
