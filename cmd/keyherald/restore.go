@@ -47,6 +47,9 @@ type restoreReport struct {
 }
 
 func (c *restoreCmd) Run(ctx context.Context, a *app) error {
+	if c.Check && (c.Force || c.DryRun) {
+		return usage("--check goes with neither --force nor --dry-run: it looks at the file only")
+	}
 	file, size, err := c.open(a)
 	if err != nil {
 		return err
