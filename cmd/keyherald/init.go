@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,6 +93,9 @@ func (c *initCmd) print(a *app, r initReport) error {
 		}
 		fmt.Fprintf(a.out, "made the buckets %s (NATS %s at %s)\n", strings.Join(names, ", "), r.Version, r.Server)
 	}
+	if c.Check { // who only looks may have all of it running
+		return nil
+	}
 	fmt.Fprintf(a.err, `next: start the first token service with an operator's credential, which makes the platform and the first admin,
 then any number of them without one:
   keyherald serve --nats %[1]s --nkey issuer.nk --registry-nkey operator.nk --issuer https://auth.example.com --data data
@@ -114,8 +118,11 @@ func drifted(drifts []bus.Drift) error {
 	if missing == len(drifts) {
 		return &hinted{fmt.Errorf("%s missing", count(missing, "bucket")), "make them with keyherald init, without --check"}
 	}
-	return &hinted{fmt.Errorf("%s of the buckets not as they must be; nothing was changed", count(len(drifts), "setting")),
-		"find out who changed them, then set them right with nats stream edit, or use another NATS account"}
+	do := "find out who changed them, then set them right with nats stream edit, or use another NATS account"
+	if slices.ContainsFunc(drifts, func(d bus.Drift) bool { return d.Setting == "num_replicas" }) {
+		do += ", or give --replicas as they are"
+	}
+	return &hinted{fmt.Errorf("%s of the buckets not as they must be; nothing was changed", count(len(drifts), "setting")), do}
 }
 
 // hint says what to do about an error.

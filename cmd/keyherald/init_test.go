@@ -61,6 +61,10 @@ func TestN_InitMakesTheBucketsOnceOnAServerOfSomebodyElse(t *testing.T) {
 		if err != nil || !strings.Contains(out, "as they must be") || !strings.Contains(errs, "keyherald serve --nats "+f.url) {
 			t.Errorf("%s: %v\n%s%s", name, err, out, errs)
 		}
+		out, errs, err = runCLI("", append([]string{"init", "--check"}, at...)...)
+		if err != nil || !strings.Contains(out, "as they must be") || errs != "" {
+			t.Errorf("%s: --check tells what to do next though nothing is known of it: %v\n%s%s", name, err, out, errs)
+		}
 	}
 }
 

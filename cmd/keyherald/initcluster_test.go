@@ -62,9 +62,9 @@ func TestN_InitOnAClusterKeepsTheBucketsOnAsManyServersAsAsked(t *testing.T) {
 		if report, code, errs := initJSON(t, "--nats", f.url); code != 0 {
 			t.Errorf("without saying how many: exit %d, %+v\n%s", code, report, errs)
 		}
-		report, code, _ := initJSON(t, "--nats", f.url, "--replicas", "1")
-		if code != exitFailed || len(report.Drift) != 5 || report.Drift[0].Setting != "num_replicas" {
-			t.Errorf("with another number: exit %d, %+v", code, report)
+		report, code, errs := initJSON(t, "--nats", f.url, "--replicas", "1")
+		if code != exitFailed || len(report.Drift) != 5 || report.Drift[0].Setting != "num_replicas" || !strings.Contains(errs, "or give --replicas as they are") {
+			t.Errorf("with another number: exit %d, %+v\n%s", code, report, errs)
 		}
 	}
 
