@@ -100,3 +100,23 @@ func TestATokenIsRequestedWithACertificateOrAThirdPartysToken(t *testing.T) {
 		t.Errorf("a certificate over plain http: exit %d\n%s", code, errs)
 	}
 }
+
+// TestAnAttemptThatTheEndOfTheTimeCutsOffDoesNotHideWhatTheTokenServiceSaid asks a node that is not ready, and later does not answer at all.
+func TestAnAttemptThatTheEndOfTheTimeCutsOffDoesNotHideWhatTheTokenServiceSaid(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 1 {
+			_, _ = io.Copy(io.Discard, r.Body) // or its end is not seen
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"error":"temporarily_unavailable","error_description":"the key set is too old"}`))
+	}))
+	t.Cleanup(node.Close)
+	_, errs, err := runCLI("", "token", "request", "--issuer", node.URL, "--client", "orders", "--assertion-file", writeText(t, "token", "x.y.z"), "--timeout", "1500ms")
+	if exitOf(err) != exitFailed || strings.Count(errs, "the key set is too old") != 2 || strings.Contains(errs, "--issuer") {
+		t.Errorf("%v, %d attempts:\n%s", err, asked, errs)
+	}
+}

@@ -64,7 +64,11 @@ func requestPatiently(ctx context.Context, a *app, requester *mint.Requester, re
 		case <-ctx.Done():
 			return nil, err
 		}
-		token, err = requester.Token(ctx, request)
+		var next error
+		if token, next = requester.Token(ctx, request); next != nil && ctx.Err() != nil {
+			return nil, err // which says more than that the time was over
+		}
+		err = next
 	}
 	return token, err
 }
