@@ -175,7 +175,7 @@ func changesOfOthers(t *testing.T, w *world) []change {
 }
 
 // makesRecords are the methods that write a record where none is, or leave one alone that is there.
-var makesRecords = []string{"CreateClient", "AddIssuer", "AddKey", "RevokeKey"}
+var makesRecords = []string{"CreateClient", "AddIssuer", "AddKey", "ImportKeys", "RevokeKey"}
 
 func TestUnknownMembersSurviveEveryChange(t *testing.T) {
 	w := newWorld(t)

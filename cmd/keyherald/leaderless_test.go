@@ -3,9 +3,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"
@@ -25,6 +28,13 @@ func TestF_ANodeWaitsForAClusterThatDoesNotDecide(t *testing.T) {
 
 	c.Nodes[0].Kill()
 	c.Nodes[1].Kill()
+	left := c.ConnectAt(t, c.Nodes[2].URL(), bus.Issuer)
+	eventstest.Eventually(t, "the server that is left knows that it decides nothing", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := left.Source(bus.Clients).State(ctx)
+		return errors.Is(err, bus.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded)
+	})
 	addr = freeAddress(t)
 	node := startProcess(t, args(addr)...)
 	eventstest.Eventually(t, "the node waits", func() bool { return strings.Contains(node.err.String(), "waiting for nats") })

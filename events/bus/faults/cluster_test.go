@@ -19,7 +19,7 @@ func onCluster(t *testing.T, seeds int, happen func(*trial)) {
 }
 
 func TestF_ClusterNodesAreKilledMidWrite(t *testing.T) {
-	onCluster(t, 2, (*trial).killed)
+	onCluster(t, 1, (*trial).killed)
 }
 
 // killed kills a node, the leader, or all three, and starts them again.
@@ -41,7 +41,7 @@ func (tr *trial) killed() {
 }
 
 func TestF_ClusterLeaderOrTwoNodesArePaused(t *testing.T) {
-	onCluster(t, 2, (*trial).paused)
+	onCluster(t, 1, (*trial).paused)
 }
 
 // paused lets the leader do nothing for a while, or two nodes.
@@ -58,7 +58,7 @@ func (tr *trial) paused() {
 }
 
 func TestF_ClusterIsPartitioned(t *testing.T) {
-	onCluster(t, 3, (*trial).partitioned)
+	onCluster(t, 2, (*trial).partitioned)
 }
 
 // partitioned puts the leader, or another node, on a side of its own, or cuts one link, or lets a node hear and not be heard.
@@ -122,7 +122,7 @@ func (tr *trial) storeDeleted() {
 }
 
 func TestF_ClusterNodeHasADamagedStore(t *testing.T) {
-	onCluster(t, 3, (*trial).damaged)
+	onCluster(t, 2, (*trial).damaged)
 }
 
 // damaged kills a node, flips a bit of a file of its store or cuts it off, and starts it again.
@@ -163,7 +163,7 @@ func (tr *trial) damaged() {
 }
 
 func TestF_ClusterVerifiersAreCutOff(t *testing.T) {
-	onCluster(t, 2, (*trial).cutOff)
+	onCluster(t, 1, (*trial).cutOff)
 }
 
 // cutOff cuts each verifier off from its node, in one way or another, for about as long as its policy allows.

@@ -11,6 +11,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,10 +33,9 @@ var oneSeed = flag.Uint64("seed", 0, "the one seed that each test runs, as a fai
 // TestMain lets several clusters run at a time: they wait more than they compute.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	explicit := false
-	flag.Visit(func(f *flag.Flag) { explicit = explicit || f.Name == "test.parallel" })
-	if !explicit {
-		if err := flag.Set("test.parallel", "6"); err != nil {
+	const atATime = 6
+	if n, err := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); err == nil && n < atATime {
+		if err := flag.Set("test.parallel", strconv.Itoa(atATime)); err != nil {
 			panic(err)
 		}
 	}
