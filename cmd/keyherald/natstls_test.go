@@ -189,6 +189,7 @@ func TestN_ACertificateThatNoClientAcceptsIsNotServed(t *testing.T) {
 		"expired":                            {id: server(past, ended, ca), want: "has expired on "},
 		"expired, and no --nats-tls-ca":      {id: server(past, ended, nil), noCA: true, want: "has expired on "},
 		"not yet valid":                      {id: server(soon, later, ca), want: "is valid from "},
+		"not yet valid, without authority":   {id: server(soon, later, nil), noCA: true, want: "and until then no client accepts it"},
 		"of another authority":               {id: server(past, later, other), want: "no client that trusts the authorities in file "},
 		"by one between that has expired":    {id: server(past, later, endedBetween), chain: endedBetween.certPEM(), want: `that of its authority "CN=authority" is valid from `},
 		"by one between that is not in file": {id: server(past, later, between), want: "signed by unknown authority"},
