@@ -174,9 +174,7 @@ func TestAGateDoesNotTakeAnEmptyRequirementForNone(t *testing.T) {
 	t.Setenv("KEYHERALD_POLICY", "write=scope:w,audience:x;status=any")
 	p, _ := launchGate(t, "--data", t.TempDir())
 	for _, line := range []string{"default=scope:a,scope:b", "write=scope:w,audience:x", "status=any"} {
-		if !strings.Contains(p.err.String(), "keyherald: policy "+line+"\n") {
-			t.Errorf("it does not say that there is the policy %s:\n%s", line, p.err.String())
-		}
+		within(t, "it says that there is the policy "+line, func() bool { return strings.Contains(p.err.String(), "keyherald: policy "+line+"\n") })
 	}
 }
 
