@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
@@ -90,7 +89,7 @@ func (c *backupCmd) writeFile(save func(io.Writer) error, m backup.Meter) error 
 	if err != nil {
 		return fmt.Errorf("nothing was written to %s: %w", c.File, err)
 	}
-	return syncDir(filepath.Dir(c.File))
+	return nil
 }
 
 // readable reads a backup as a restore does: one that none can use is better known now than when it is needed.
@@ -118,15 +117,6 @@ func buffered(w io.Writer, save func(io.Writer) error) error {
 		return err
 	}
 	return b.Flush()
-}
-
-// syncDir makes the names in a directory survive a power loss.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // meter shows progress on a terminal.

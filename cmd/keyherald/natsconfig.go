@@ -89,7 +89,7 @@ func keepNkey(file string, kind nkeys.PrefixByte) (public string, seed []byte, e
 		if err := createFile(file, seed); err != nil {
 			return "", nil, err
 		}
-		return public, seed, syncDir(filepath.Dir(file))
+		return public, seed, nil
 	}
 	if err != nil {
 		return "", nil, err

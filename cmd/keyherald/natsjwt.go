@@ -213,11 +213,9 @@ func (d *natsJWT) write() (config string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// One after the other, also through a power loss.
 	for _, f := range []struct{ name, text string }{{"users.json", string(users)}, {"operator.jwt", operator}, {"account.jwt", account}} {
 		if err := replaceFile(d.file(f.name), []byte(f.text+"\n")); err != nil {
-			return "", err
-		}
-		if err := syncDir(d.dir); err != nil { // one after the other, also through a power loss
 			return "", err
 		}
 	}
@@ -226,7 +224,7 @@ func (d *natsJWT) write() (config string, err error) {
 			return "", err
 		}
 	}
-	return config, syncDir(d.dir)
+	return config, nil
 }
 
 // hand writes the credentials of a new user.

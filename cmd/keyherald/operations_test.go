@@ -3,13 +3,9 @@ package main
 import (
 	"io/fs"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 func operationsGuide(t *testing.T) string {
@@ -34,10 +30,6 @@ openssl genpkey -algorithm ed25519 | openssl pkey -pubout | ./keyherald key add 
 // TestTheOperationsGuideDoesWhatItSays pastes every shell block of deploy/OPERATIONS.md into one shell, and looks at what became of it.
 func TestTheOperationsGuideDoesWhatItSays(t *testing.T) {
 	t.Parallel()
-	binary, err := exec.LookPath("keyherald")
-	if err != nil {
-		t.Fatal(err)
-	}
 	first, rest, found := strings.Cut(operationsGuide(t), "## First look")
 	if !found {
 		t.Fatal("the guide has no first look")
@@ -61,20 +53,7 @@ not ./keyherald token request --key-file d/admin.key
 not grep billing:admin <(./keyherald client show orders)
 grep '"kid": "b2"' <(./keyherald key export builds)
 `
-	dir := t.TempDir()
-	if err := os.Symlink(binary, filepath.Join(dir, "keyherald")); err != nil {
-		t.Fatal(err)
-	}
-	const before = "set -eo pipefail\ntrap 'kill $(jobs -p)' EXIT\ncurl() { command curl --fail-with-body --max-time 60 \"$@\"; }\n"
-	shell := exec.Command("bash", "-c", before+commands)
-	shell.Dir = dir
-	shell.Env = append(os.Environ(), "HOME="+dir, "PATH="+filepath.Dir(eventstest.NatsCLI(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
-	var out, errs eventstest.Log
-	shell.Stdout, shell.Stderr = &out, &errs
-	if err := shell.Run(); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "serve.log"))
-		t.Fatalf("%v\nstdout:\n%s\nstderr:\n%s\nlog:\n%s", err, tail(out.String()), tail(errs.String()), tail(string(log)))
-	}
+	runShell(t, commands)
 }
 
 // TestTheOperationsGuideExplainsMessagesThatThereAre: each is in the source as it stands in the guide.

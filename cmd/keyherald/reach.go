@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
@@ -190,7 +191,7 @@ func writeFile(name string, text []byte, place func(from, to string) error) erro
 	}, place)
 }
 
-// fillFile has a file filled under another name, and puts it in its place when it is on the disk.
+// fillFile has a file filled under another name, and puts it in its place when it is on the disk. The place survives a power loss, too.
 func fillFile(name string, fill func(io.Writer) error, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {
@@ -203,5 +204,20 @@ func fillFile(name string, fill func(io.Writer) error, place func(from, to strin
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return place(f.Name(), name)
+	if err := place(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// syncDir makes the names in a directory survive a power loss. Windows has no such call.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

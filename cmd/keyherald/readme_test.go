@@ -20,10 +20,6 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 			t.Fatalf("the README needs %s: %v", tool, err)
 		}
 	}
-	binary, err := exec.LookPath("keyherald")
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +28,21 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223", "127.0.0.1:9180"} {
 		free := freeAddress(t)
 		commands = strings.ReplaceAll(commands, port, free)
+	}
+	out := runShell(t, commands)
+	for what, n := range map[string]int{`"access_token":"`: 5, `"active":true`: 1, `"clientId":"sc_`: 2, `"error":"invalid_client"`: 1, "X-Auth-Client: orders": 1, `error="insufficient_scope"`: 1} {
+		if got := strings.Count(out, what); got < n {
+			t.Errorf("%s was printed %d times, want %d:\n%s", what, got, n, out)
+		}
+	}
+}
+
+// runShell runs commands in a directory with nothing in it but the program, and returns what they print. All must succeed.
+func runShell(t *testing.T, commands string) string {
+	t.Helper()
+	binary, err := exec.LookPath("keyherald")
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	if err := os.Symlink(binary, filepath.Join(dir, "keyherald")); err != nil {
@@ -45,13 +56,10 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	var out, errs eventstest.Log
 	shell.Stdout, shell.Stderr = &out, &errs
 	if err := shell.Run(); err != nil {
-		t.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, tail(out.String()), tail(errs.String()))
+		log, _ := os.ReadFile(filepath.Join(dir, "serve.log")) // if the commands have made one
+		t.Fatalf("%v\nstdout:\n%s\nstderr:\n%s\nlog:\n%s", err, tail(out.String()), tail(errs.String()), tail(string(log)))
 	}
-	for what, n := range map[string]int{`"access_token":"`: 5, `"active":true`: 1, `"clientId":"sc_`: 2, `"error":"invalid_client"`: 1, "X-Auth-Client: orders": 1, `error="insufficient_scope"`: 1} {
-		if got := strings.Count(out.String(), what); got < n {
-			t.Errorf("%s was printed %d times, want %d:\n%s", what, got, n, out.String())
-		}
-	}
+	return out.String()
 }
 
 var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")

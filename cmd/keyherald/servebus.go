@@ -78,23 +78,23 @@ func connectReader(ctx context.Context, cfg bus.Config, bucket bus.Bucket) (*bus
 		return nil, err
 	}
 	for {
-		if _, err = conn.Source(bucket).State(ctx); err == nil {
-			return conn, nil
-		}
+		_, err = conn.Source(bucket).State(ctx)
 		unanswered := errors.Is(err, bus.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded)
-		if !cfg.Wait || !unanswered {
-			break
+		switch {
+		case err == nil:
+			return conn, nil
+		case !cfg.Wait || !unanswered:
+			conn.Close()
+			return nil, err
 		}
 		cfg.Logger.Warn().Err(err).Msg("waiting for nats")
 		select {
 		case <-time.After(waitEvery):
-			continue
 		case <-ctx.Done():
+			conn.Close()
+			return nil, err
 		}
-		break
 	}
-	conn.Close()
-	return nil, err
 }
 
 // connectIssuer connects as a node of the token service, and asks for what only that role may read. Otherwise the feeds would

@@ -49,6 +49,11 @@ func IsUserNkey(text string) bool {
 	return userNkey.MatchString(text) && nkeys.IsValidPublicUserKey(text)
 }
 
+var userName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// IsUserName reports whether text may be the name of a user: it is in configurations, and in names of files.
+func IsUserName(text string) bool { return userName.MatchString(text) }
+
 // Permissions is what role r may do, inbox being the credential's [InboxPrefix]. Both lists are empty for a role that does
 // not exist, and never otherwise: a NATS server takes an empty list for leave to do everything.
 //

@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/keyherald/keyherald/events"
 )
 
 // pushWatch is one push consumer's subscription.
@@ -105,10 +103,7 @@ func (w *pushWatch) read(m *nats.Msg) (Delivery, bool) {
 	}
 	w.consumed = meta.Sequence.Consumer
 	return Delivery{
-		Entry: events.Entry{
-			Name: m.Subject[len(w.prefix):], Value: m.Data, Deleted: isMarker(m.Header),
-			Revision: meta.Sequence.Stream, Time: meta.Timestamp, Caller: caller(m.Header),
-		},
+		Entry:   entryOf(m.Subject[len(w.prefix):], m.Data, m.Header, meta.Sequence.Stream, meta.Timestamp),
 		Through: meta.Sequence.Stream,
 		Pending: meta.NumPending,
 	}, true

@@ -225,10 +225,16 @@ func (c *Conn) Get(ctx context.Context, bucket Bucket, name string) (events.Entr
 	if err != nil {
 		return events.Entry{}, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return events.Entry{
-		Name: name, Value: msg.Data, Deleted: isMarker(msg.Header), Revision: msg.Sequence, Time: msg.Time,
-		Caller: caller(msg.Header),
-	}, nil
+	return entryOf(name, msg.Data, msg.Header, msg.Sequence, msg.Time), nil
+}
+
+// entryOf is a message as the rest of us see it: what a marker carries means nothing.
+func entryOf(name string, value []byte, h nats.Header, revision uint64, at time.Time) events.Entry {
+	e := events.Entry{Name: name, Value: value, Deleted: isMarker(h), Revision: revision, Time: at, Caller: caller(h)}
+	if e.Deleted {
+		e.Value = nil
+	}
+	return e
 }
 
 func (c *Conn) last(ctx context.Context, bucket Bucket, name string) (*jetstream.RawStreamMsg, error) {

@@ -40,6 +40,7 @@ const (
 // checkOwners looks for consumers that nobody listens to. They count against the limit, and the servers go on working for them.
 func checkOwners(f *facts) (found []Finding) {
 	looked, leaving := 0, 0
+	buckets := f.read()
 	seen := map[string]bool{} // each consumer once, though several servers tell of it
 	var idle []string
 	for _, m := range f.monitors {
@@ -53,7 +54,7 @@ func checkOwners(f *facts) (found []Finding) {
 		looked++
 		for _, c := range m.followers {
 			name := string(c.bucket) + "." + c.name
-			ours := slices.ContainsFunc(f.read(), func(b *bucket) bool { return b.Bucket == c.bucket && b.Created.Equal(c.created) })
+			ours := slices.ContainsFunc(buckets, func(b *bucket) bool { return b.Bucket == c.bucket && b.Created.Equal(c.created) })
 			switch {
 			case !ours || seen[name] || m.now.Sub(c.since) < young: // of another account, or counted, or young
 				continue

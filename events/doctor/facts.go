@@ -1,9 +1,7 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -114,11 +112,9 @@ func (f *facts) at(server string) bus.Config {
 		u.User = known.User
 		cfg.URL = u.String()
 	}
-	if f.conn.Node().Encrypted && isAddress(u.Hostname()) && !isAddress(known.Hostname()) {
-		if cfg.TLS = cfg.TLS.Clone(); cfg.TLS == nil {
-			cfg.TLS = &tls.Config{}
-		}
-		cfg.TLS.ServerName = cmp.Or(cfg.TLS.ServerName, known.Hostname())
+	named := cfg.ServerName != "" || cfg.TLS != nil && cfg.TLS.ServerName != ""
+	if !named && f.conn.Node().Encrypted && isAddress(u.Hostname()) && !isAddress(known.Hostname()) {
+		cfg.ServerName = known.Hostname()
 	}
 	return cfg
 }

@@ -11,13 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/internal/ownfile"
 )
 
 // User is a credential beside those of the roles: that of one service, so that it can be revoked alone. Its inbox prefix is
@@ -142,12 +142,10 @@ func notThere(users []User, name string) error {
 
 func utc(numericDate int64) string { return time.Unix(numericDate, 0).UTC().Format(time.RFC3339) }
 
-var userName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // check validates a user, to be added or read from the file.
 func (u User) check() error {
 	switch {
-	case !userName.MatchString(u.Name):
+	case !bus.IsUserName(u.Name):
 		return fmt.Errorf("user name %q is not of 1 to 64 of A-Z a-z 0-9 _ -", u.Name)
 	case slices.Contains(bus.Roles(), bus.Role(u.Name)):
 		return fmt.Errorf("user name %q is that of a role: say what the user is, such as billing-%s", u.Name, u.Name)
@@ -255,7 +253,7 @@ func parseUsers(text []byte) ([]User, error) {
 	if err := in.Decode(&list); err != nil {
 		return nil, fmt.Errorf("%w: restore it from a backup, or use the newer keyherald that wrote it", err)
 	}
-	if err := list.checkText(text); err != nil {
+	if err := ownfile.Check(text, list); err != nil {
 		return nil, fmt.Errorf("%w: restore it from a backup", err)
 	}
 	nkeys, names := map[string]bool{}, map[string]bool{}
@@ -270,23 +268,6 @@ func parseUsers(text []byte) ([]User, error) {
 		names[u.Name] = names[u.Name] || u.Revoked == 0
 	}
 	return list.Users, nil
-}
-
-// checkText refuses a text that others might read otherwise: of two members of a name, as of a name in another case, the package json
-// takes the last, and it leaves what follows unread.
-func (l usersList) checkText(text []byte) error {
-	want, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	var have bytes.Buffer
-	if err := json.Compact(&have, text); err != nil {
-		return err
-	}
-	if !bytes.Equal(have.Bytes(), want) {
-		return errors.New("it has other members, or in another order, than keyherald writes")
-	}
-	return nil
 }
 
 func digest(text []byte) string {

@@ -15,7 +15,6 @@ package natsconfig
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -32,12 +31,10 @@ type User struct {
 	Nkey string // public
 }
 
-var userName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // Check validates a user. The nkey may be missing where it is yet to be made.
 func (u User) Check() error {
 	switch {
-	case !userName.MatchString(u.Name):
+	case !bus.IsUserName(u.Name):
 		return fmt.Errorf("user name %q is not of 1 to 64 of A-Z a-z 0-9 _ -", u.Name)
 	case !slices.Contains(bus.Roles(), u.Role):
 		return fmt.Errorf("there is no role %q: take admin, operator, issuer or verifier", string(u.Role))

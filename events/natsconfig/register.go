@@ -1,14 +1,13 @@
 package natsconfig
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/internal/ownfile"
 )
 
 // Register remembers for whom a [Trust] has vouched. A JWT is valid wherever its file has gone, so that only a register of all nkeys
@@ -44,16 +43,8 @@ func ParseRegister(text []byte) (*Register, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, err
 	}
-	again, err := json.Marshal(r)
-	if err != nil {
+	if err := ownfile.Check(text, r); err != nil {
 		return nil, err
-	}
-	var have bytes.Buffer
-	if err := json.Compact(&have, text); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(have.Bytes(), again) {
-		return nil, errors.New("it has other members, or in another order, than keyherald writes")
 	}
 	nkeys, names := map[string]bool{}, map[string]bool{}
 	for _, u := range r.Users {

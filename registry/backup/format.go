@@ -85,11 +85,9 @@ func messageOf(e events.Entry) message {
 	} else {
 		m.Name64 = []byte(e.Name)
 	}
-	switch value := string(e.Value); {
-	case e.Deleted: // a body of a marker means nothing, and no writer takes one
-	case isText(value):
+	if value := string(e.Value); isText(value) {
 		m.Value = value
-	default:
+	} else {
 		m.Value64 = e.Value
 	}
 	return m
@@ -200,7 +198,7 @@ func (l *lineReader) entry() (events.Entry, error) {
 	case e.Name == "" || len(e.Name) > maxRecordName:
 		return e, fmt.Errorf("a name of %d bytes", len(e.Name))
 	}
-	if e.Deleted { // as in messageOf, whoever has made the file
+	if e.Deleted { // what a marker carries means nothing, whoever has made the file
 		e.Value = nil
 	}
 	return e, nil
