@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Process is a server in a process of its own: it can be killed, paused and started again, as often as a test likes. It does not
@@ -76,7 +77,11 @@ func (p *Process) end(how os.Signal) {
 		return
 	}
 	_ = p.cmd.Process.Signal(how) // fails only when it has ended
-	<-p.done
+	select {
+	case <-p.done:
+	case <-time.After(Patience):
+		p.t.Errorf("%s does not end %v after it got %v", p.command[0], Patience, how)
+	}
 }
 
 // Pause is kill -STOP: it does nothing, and whoever is connected to it does not know.

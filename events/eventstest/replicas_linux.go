@@ -50,17 +50,19 @@ func read(nc *nats.Conn, b bus.Bucket) (all []events.Entry, err error) {
 		if err := nc.PublishRequest("$JS.API.DIRECT.GET."+b.Stream(), inbox, body); err != nil {
 			return nil, err
 		}
-		for {
+		for asked := next; ; {
 			m, err := sub.NextMsg(patience)
 			if err != nil {
 				return nil, err
 			}
 			switch m.Header.Get("Status") {
 			case "204": // the end of the batch
-				if m.Header.Get("Nats-Num-Pending") != "0" {
-					break
+				switch {
+				case m.Header.Get("Nats-Num-Pending") == "0":
+					return all, nil
+				case next == asked:
+					return nil, fmt.Errorf("direct get: %s messages are there from %d on, and none comes", m.Header.Get("Nats-Num-Pending"), next)
 				}
-				return all, nil
 			case "404":
 				return all, nil
 			case "":

@@ -3,6 +3,7 @@
 package faults_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -71,8 +72,10 @@ func afterDamage(t *testing.T, c *eventstest.Cluster, want []events.Entry) (lost
 	}
 	fresh := c.ConnectAt(t, n.URL(), bus.Verifier).FollowKeySet(bus.KeySetConfig{})
 	defer fresh.Close()
-	if err := fresh.Wait(t.Context()); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), eventstest.Patience)
+	defer cancel()
+	if err := fresh.Wait(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, n.Log.String())
 	}
 	missing := 0
 	for _, e := range want {

@@ -5,6 +5,7 @@ package faults_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/eventstest"
@@ -16,9 +17,10 @@ func TestF_AnIssuerIsNotReadyWhileItsClusterDoesNotDecide(t *testing.T) {
 	t.Parallel()
 	c := eventstest.StartCluster(t)
 	ready := c.StartIssuer(maxStaleness, platform)
+	client := &http.Client{Timeout: 5 * time.Second}
 	is := func(status int) func() bool {
 		return func() bool {
-			response, err := http.Get(ready)
+			response, err := client.Get(ready)
 			if err != nil {
 				return false
 			}
