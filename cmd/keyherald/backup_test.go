@@ -89,6 +89,24 @@ func TestF_RestoreToANewCluster(t *testing.T) {
 	}
 }
 
+// TestF_ARestoreOfTheWrongFileSaysWhatIsWrong tells another file from a backup that was cut off.
+func TestF_ARestoreOfTheWrongFileSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	file, _ := backedUp(t, 1)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, text := range map[string][]byte{"give the file that keyherald backup has written": []byte(`{"keys":[]}`), "take another backup": whole[:len(whole)/2]} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, errs, err := runCLI("", "restore", file, "--nats", "nats://127.0.0.1:1"); exitOf(err) != exitFailed || !strings.Contains(errs, want) {
+			t.Errorf("%q: %v\n%s", text, err, errs)
+		}
+	}
+}
+
 // TestF_KilledRestoreIsDoneByTheNext kills a restore in the middle of its writes.
 func TestF_KilledRestoreIsDoneByTheNext(t *testing.T) {
 	t.Parallel()
@@ -183,7 +201,7 @@ func TestP5_ABackupThatCannotBeReadIsNotReported(t *testing.T) {
 			_, err := io.WriteString(w, "no backup\n")
 			return err
 		}, nil)
-		if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "nothing was written to "+file) {
+		if !errors.Is(err, backup.ErrNoBackup) || !strings.Contains(err.Error(), "nothing was written to "+file) {
 			t.Errorf("force %t: error %v", force, err)
 		}
 		left, err := os.ReadFile(file)

@@ -148,6 +148,8 @@ func (c *restoreCmd) open(a *app) (*os.File, int64, error) {
 // explain says what to do about an error.
 func (c *restoreCmd) explain(err error) error {
 	switch {
+	case errors.Is(err, backup.ErrNoBackup):
+		return &hinted{err, "give the file that keyherald backup has written; what the nats CLI or a copy of a data directory is, is put back by other means"}
 	case errors.Is(err, backup.ErrDamaged):
 		return &hinted{err, "take another backup; this one was cut off, or something in it was changed"}
 	case errors.Is(err, backup.ErrOtherPlatform):

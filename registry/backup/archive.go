@@ -18,6 +18,8 @@ import (
 
 // The errors that callers branch on.
 var (
+	// ErrNoBackup: the file is something else.
+	ErrNoBackup = errors.New("this is not a file of keyherald backup")
 	// ErrDamaged: the file is not a whole and unchanged backup.
 	ErrDamaged = errors.New("the backup is damaged")
 	// ErrVersion: the file is of a format that this version does not know.
@@ -44,7 +46,7 @@ func Open(file io.ReaderAt, size int64, meter Meter) (*Archive, error) {
 	s.add, end = meter.start("checking the file", int(size>>meterShift))
 	defer end()
 	if err := s.scan(); err != nil {
-		if errors.Is(err, ErrVersion) {
+		if errors.Is(err, ErrVersion) || errors.Is(err, ErrNoBackup) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: line %d: %w", ErrDamaged, s.number, err)
@@ -71,7 +73,6 @@ type scanner struct {
 
 var (
 	errTruncated = errors.New("the file ends here, and a whole one ends with its checksum")
-	errNoBackup  = errors.New("this is not a file of keyherald backup")
 	errLongLine  = fmt.Errorf("longer than the %d bytes that a line has at most", maxLine)
 )
 
@@ -144,14 +145,14 @@ func (s *scanner) scan() error {
 func (s *scanner) header() error {
 	line, err := s.read()
 	if err != nil || !bytes.HasPrefix(line, []byte("{")) {
-		return errNoBackup
+		return ErrNoBackup
 	}
 	if err := s.take(line); err != nil {
-		return errNoBackup
+		return ErrNoBackup
 	}
 	l, sum := &s.line, &s.archive.Summary
 	if l.text("format") != formatName {
-		return errNoBackup
+		return ErrNoBackup
 	}
 	if version := l.number("version"); l.err == nil && version != formatVersion {
 		return fmt.Errorf("%w: version %d, and this keyherald reads %d: use the one that has made it, or a later one", ErrVersion, version, formatVersion)
