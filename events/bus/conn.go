@@ -260,7 +260,7 @@ func (c *Conn) stream(ctx context.Context, bucket Bucket) (jetstream.Stream, err
 	if s != nil {
 		return s, nil
 	}
-	s, err := c.info(ctx, bucket)
+	s, err := c.info(ctx, requestTimeout, bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -271,8 +271,8 @@ func (c *Conn) stream(ctx context.Context, bucket Bucket) (jetstream.Stream, err
 }
 
 // info asks the server about the bucket's stream.
-func (c *Conn) info(ctx context.Context, bucket Bucket) (jetstream.Stream, error) {
-	ctx, stop := c.request(ctx, "$JS.API.STREAM.INFO."+bucket.Stream())
+func (c *Conn) info(ctx context.Context, limit time.Duration, bucket Bucket) (jetstream.Stream, error) {
+	ctx, stop := c.requestWithin(ctx, limit, "$JS.API.STREAM.INFO."+bucket.Stream())
 	defer stop()
 	s, err := c.js.Stream(ctx, bucket.Stream())
 	return s, translate(cause(ctx, err))

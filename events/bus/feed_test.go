@@ -74,6 +74,39 @@ func TestFeedCanBeClosedAtAnyTime(t *testing.T) {
 	}
 }
 
+// TestF_AFeedHasMorePatienceWithServersThatAnswerLate: else servers that are busy would never answer anybody in time.
+func TestF_AFeedHasMorePatienceWithServersThatAnswerLate(t *testing.T) {
+	const answer = 7 * time.Second
+	scripted(t, func() *script { s := newScript(1); s.answer = answer; return s }, func(t *testing.T, s *script, feed *bus.Feed, _ *strictFold) {
+		time.Sleep(answer) // more than it waits for the first answer,
+		if s.attempts() > 0 {
+			t.Fatal("it has waited for the first answer")
+		}
+		time.Sleep(answer) // and less than for the next
+		s.send(1, 0)
+		if !feed.Status().CaughtUp {
+			t.Fatalf("it has not caught up: %+v", feed.Status())
+		}
+		checks := func(answer, during time.Duration) error {
+			s.mu.Lock()
+			s.answer = answer
+			s.mu.Unlock()
+			for began := time.Now(); time.Since(began) < during; time.Sleep(time.Second) {
+				s.heartbeat(1)
+			}
+			return feed.Status().Err
+		}
+		for range 2 { // an answer in time makes it as impatient as before
+			if err := checks(0, 20*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if checks(answer, 9*time.Second) == nil {
+				t.Error("a check that takes longer is waited for")
+			}
+		}
+	})
+}
+
 func TestFeedIsClosedWhenNothingOfItRuns(t *testing.T) {
 	scripted(t, func() *script { return newScript(1) }, func(t *testing.T, s *script, feed *bus.Feed, _ *strictFold) {
 		s.send(1, 0)

@@ -19,7 +19,7 @@ type Extent struct {
 
 // Extent asks the server about a bucket's stream.
 func (c *Conn) Extent(ctx context.Context, bucket Bucket) (Extent, error) {
-	stream, err := c.info(ctx, bucket)
+	stream, err := c.info(ctx, requestTimeout, bucket)
 	if err != nil {
 		return Extent{}, fmt.Errorf("reading the state of %s: %w", bucket, err)
 	}

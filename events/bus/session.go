@@ -22,6 +22,8 @@ const (
 	// oldestState is how old a reading of the stream's state may be: a server that is not followed any more for longer may have been
 	// replaced. It takes four seconds at least to replace one.
 	oldestState = 3 * time.Second
+	// lastPatience is how long an answer is waited for at most, when those before did not come in time.
+	lastPatience = 10 * time.Second
 	// shortReads is how often everything is read again because less came than there is. Then the feed goes on with what there is, and says so:
 	// what cannot be read anywhere does not come back by that, and most of the bucket is better than nothing.
 	shortReads = 3
@@ -75,7 +77,7 @@ func (f *Feed) follow(ctx context.Context) error {
 	s := &session{feed: f, checks: make(chan check, 1)}
 	defer s.asking.Wait()
 	defer cancel()
-	c := f.read(ctx)
+	c := f.read(ctx, f.patience())
 	if c.err == nil && c.state.Last < f.last.Revision && !c.asOf.After(f.grown) {
 		c.err = errOldState
 	}
@@ -84,7 +86,9 @@ func (f *Feed) follow(ctx context.Context) error {
 	}
 	s.goal, s.goalTime, s.seen = c.state, c.asOf, c.state.Last
 	from := s.begin()
-	watch, err := f.source.Watch(ctx, from)
+	request, stop := context.WithTimeout(ctx, f.patience())
+	watch, err := f.source.Watch(request, from)
+	stop()
 	if err != nil {
 		return err
 	}
@@ -92,8 +96,23 @@ func (f *Feed) follow(ctx context.Context) error {
 	return s.loop(ctx, watch)
 }
 
+// patience is how long to wait for an answer. When servers have thousands to answer who have lost their watches at the same moment, an answer comes
+// late; whoever asked again then, as if the question had got lost, would make all answers come later still, in the end too late for everybody.
+func (f *Feed) patience() time.Duration {
+	return min(requestTimeout<<min(f.unanswered, 8), lastPatience)
+}
+
+// unanswer counts the questions in a row to which no answer came in time.
+func (f *Feed) unanswer(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.unanswered++
+	}
+}
+
 // read reads the stream's state.
-func (f *Feed) read(ctx context.Context) (c check) {
+func (f *Feed) read(ctx context.Context, patience time.Duration) (c check) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
 	asked := time.Now()
 	c.state, c.err = f.source.State(ctx)
 	c.asOf = asked.Add(-c.state.Age)
@@ -122,7 +141,7 @@ func (s *session) begin() (from uint64) {
 }
 
 func (s *session) loop(ctx context.Context, watch Watch) error {
-	next := time.NewTimer(0) // one check at once: an empty or expired stream delivers nothing
+	next := time.NewTimer(s.firstCheck())
 	defer next.Stop()
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
@@ -161,6 +180,14 @@ func (s *session) loop(ctx context.Context, watch Watch) error {
 	}
 }
 
+// firstCheck is at once if there is nothing in the stream to be delivered.
+func (s *session) firstCheck() time.Duration {
+	if s.goal.First > s.goal.Last {
+		return 0
+	}
+	return s.nextCheck()
+}
+
 // nextCheck is when the stream's state is to be read again.
 func (s *session) nextCheck() time.Duration {
 	if s.feed.hurried && s.full && !s.counted {
@@ -175,7 +202,8 @@ func (s *session) ask(ctx context.Context) {
 		return
 	}
 	s.checking = true
-	s.asking.Go(func() { s.checks <- s.feed.read(ctx) }) // there is room: one check at a time
+	patience := s.feed.patience()
+	s.asking.Go(func() { s.checks <- s.feed.read(ctx, patience) }) // there is room: one check at a time
 }
 
 // take applies one delivery.
@@ -247,6 +275,7 @@ func (s *session) isCurrent() bool { return !s.current.IsZero() }
 // read confirms it: it belongs to a stream that was still there.
 func (s *session) becomeCurrent() {
 	f := s.feed
+	f.unanswered = 0
 	s.current = time.Now()
 	if s.full {
 		f.follower.Commit()
@@ -274,6 +303,7 @@ func (s *session) confirm(at time.Time) {
 // settle draws the conclusions of a check.
 func (s *session) settle(c check) error {
 	if c.err != nil {
+		s.feed.unanswer(c.err)
 		s.feed.note(func(st *FeedStatus) { st.Err = c.err })
 		return nil // freshness tells; the watch itself may be well
 	}
@@ -302,6 +332,7 @@ func (s *session) settle(c check) error {
 	if s.unconfirmed.asOf.IsZero() {
 		s.unconfirmed = c
 	}
+	s.feed.unanswered = 0
 	return nil
 }
 

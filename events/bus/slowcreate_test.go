@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,7 +9,8 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 )
 
-// TestN_AConsumerThatTakesLongIsNotMadeTwice: with thousands of verifiers that have lost theirs at once, it takes long.
+// TestN_AConsumerThatTakesLongIsNotMadeTwice, for somebody who has that much patience: with thousands of verifiers that have lost theirs at once, it
+// takes long.
 func TestN_AConsumerThatTakesLongIsNotMadeTwice(t *testing.T) {
 	t.Parallel()
 	n := eventstest.Server(t)
@@ -19,9 +21,11 @@ func TestN_AConsumerThatTakesLongIsNotMadeTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Freeze()
-	thaw := time.AfterFunc(6*time.Second, proxy.Mend) // more than a request may take, and less than two
+	thaw := time.AfterFunc(6*time.Second, proxy.Mend) // more than a request may take for somebody who does not say
 	defer thaw.Stop()
-	watch, err := source.Watch(t.Context(), 0)
+	ctx, cancel := context.WithTimeout(t.Context(), eventstest.Patience)
+	defer cancel()
+	watch, err := source.Watch(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,10 +21,11 @@ import (
 //     and the last: a watch that notices a gap fails instead;
 //   - a watch that has nothing to deliver says so every [Heartbeat], for as long as its consumer and its stream exist.
 type Source interface {
-	// State reads the stream's first and last sequence.
+	// State reads the stream's first and last sequence, before ctx ends.
 	State(ctx context.Context) (State, error)
 	// Watch delivers the retained messages from the given sequence on (zero: all), then new ones. A
-	// sequence beyond the last one is taken at its word: the watch may claim to have looked at everything before it.
+	// sequence beyond the last one is taken at its word: the watch may claim to have looked at everything before it. It must have
+	// begun before ctx ends, and goes on then.
 	Watch(ctx context.Context, from uint64) (Watch, error)
 	// Connected returns a channel that is closed once there is a connection.
 	Connected() <-chan struct{}
@@ -64,7 +65,9 @@ var (
 )
 
 const (
-	consumerLinger  = 10 * time.Second // how long the server keeps a consumer that nobody listens to
+	// consumerLinger is how long the server keeps a consumer that nobody listens to. When thousands have lost their server, their consumers are made
+	// again before the old ones are thrown away: to do both at once takes the servers so long that most requests come to nothing.
+	consumerLinger  = 30 * time.Second
 	deliveryBacklog = 1024
 )
 
@@ -83,7 +86,7 @@ func (c *Conn) Source(bucket Bucket) Source { return &stream{conn: c, bucket: bu
 func (s *stream) Connected() <-chan struct{} { return s.conn.Connected() }
 
 func (s *stream) State(ctx context.Context) (State, error) {
-	stream, err := s.conn.info(ctx, s.bucket)
+	stream, err := s.conn.info(ctx, timeLeft(ctx), s.bucket)
 	if err != nil {
 		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, err)
 	}
@@ -150,25 +153,13 @@ func (s *stream) Watch(ctx context.Context, from uint64) (Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
-	if err := s.create(ctx, cfg); err != nil {
+	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
+	request, stop := s.conn.requestWithin(ctx, timeLeft(ctx), subject)
+	defer stop()
+	if _, err := s.conn.js.CreatePushConsumer(request, s.bucket.Stream(), cfg); err != nil {
+		err = cause(request, err)
 		w.Stop()
 		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
 	return w, nil
-}
-
-// create makes a consumer. When no answer comes it asks again for the same one, of which the servers make no second: they may be busy
-// with those of thousands of others, who have lost theirs at the same moment, and would be the longer the more each of them asks for.
-func (s *stream) create(ctx context.Context, cfg jetstream.ConsumerConfig) error {
-	const attempts = 4
-	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
-	for attempt := 1; ; attempt++ {
-		request, stop := s.conn.request(ctx, subject)
-		_, err := s.conn.js.CreatePushConsumer(request, s.bucket.Stream(), cfg)
-		err = cause(request, err)
-		stop()
-		if attempt == attempts || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-	}
 }

@@ -12,6 +12,14 @@ import (
 // requestTimeout bounds one request; a caller's context may end it earlier.
 const requestTimeout = 5 * time.Second
 
+// timeLeft is how long a request may take for somebody who says so by the deadline of ctx, and requestTimeout for somebody who does not.
+func timeLeft(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return requestTimeout
+}
+
 // waiter is somebody who waits for messages that will not come when the connection is lost, or when the server refuses
 // what was published on subject: it does not answer a request that it refuses.
 type waiter struct {
@@ -34,7 +42,12 @@ func (c *Conn) dropWaiter(w *waiter) {
 // request returns a context for one request on subject. It ends after requestTimeout, and as soon as it is known that no answer
 // will come; cause tells why.
 func (c *Conn) request(ctx context.Context, subject string) (context.Context, func()) {
-	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	return c.requestWithin(ctx, requestTimeout, subject)
+}
+
+// requestWithin is request with another limit.
+func (c *Conn) requestWithin(ctx context.Context, limit time.Duration, subject string) (context.Context, func()) {
+	ctx, stop := context.WithTimeout(ctx, limit)
 	ctx, end := context.WithCancelCause(ctx)
 	w := &waiter{subject, end}
 	c.addWaiter(w)

@@ -122,7 +122,7 @@ func (c *Conn) deliver(ctx context.Context, bucket Bucket, msg *nats.Msg) (uint6
 		if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
 			return revision, err
 		}
-		if _, missing := c.info(ctx, bucket); errors.Is(missing, ErrNoBucket) {
+		if _, missing := c.info(ctx, requestTimeout, bucket); errors.Is(missing, ErrNoBucket) {
 			return 0, missing
 		}
 		if time.Now().After(end) {
