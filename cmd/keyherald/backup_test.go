@@ -143,7 +143,7 @@ func TestF_KilledRestoreIsDoneByTheNext(t *testing.T) {
 // TestP7_ABackupAndItsRestoreShowNothingSecret looks for all secrets of a registry in the file and in what is printed.
 func TestP7_ABackupAndItsRestoreShowNothingSecret(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	startServe(t, dir, freeAddress(t), "127.0.0.1:0")
+	startServe(t, dir, eventstest.FreeAddress(t), "127.0.0.1:0")
 	t.Setenv("KEYHERALD_DATA", dir)
 	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
 	var said strings.Builder

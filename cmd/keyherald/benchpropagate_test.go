@@ -185,7 +185,7 @@ func TestBenchPropagateSaysWhyItCannot(t *testing.T) {
 	}{
 		{"the credential may not write", []string{"--nats", nats.URL(), "--nkey", nats.KeyFile(bus.Verifier)}, []string{"registering the client bench-", "credential does not allow it", "hint: use the operator's credential"}},
 		{"there is no credential", []string{"--nats", nats.URL()}, []string{"refused the credential", "hint: give a credential"}},
-		{"there is no server", []string{"--nats", "nats://" + freeAddress(t), "--timeout", "100ms"}, []string{"NATS cannot be reached", "hint: start keyherald serve, or give"}},
+		{"there is no server", []string{"--nats", "nats://" + eventstest.FreeAddress(t), "--timeout", "100ms"}, []string{"NATS cannot be reached", "hint: start keyherald serve, or give"}},
 		{"there are no buckets", []string{"--nats", empty.url}, []string{"the bucket does not exist: keyherald init makes"}},
 		{"the server allows no more consumers", []string{"--nats", full.URL(), "--nkey", full.KeyFile(bus.Operator), "--verifiers", "20"}, []string{": watching ", "allows no more consumers", "hint: use fewer verifiers"}},
 		{"the server allows no more connections", []string{"--nats", crowded.url, "--verifiers", "20"}, []string{"keyherald: verifier ", "hint: the server was there for those before: use fewer verifiers"}},

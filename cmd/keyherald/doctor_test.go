@@ -35,8 +35,8 @@ func doctorJSON(t *testing.T, args ...string) (r doctor.Report, code int, bad st
 
 func TestN_DoctorSaysThatAllIsWellWithServe(t *testing.T) {
 	t.Parallel()
-	dir, natsAddr := filepath.Join(t.TempDir(), "d"), freeAddress(t)
-	p := startServe(t, dir, freeAddress(t), natsAddr)
+	dir, natsAddr := filepath.Join(t.TempDir(), "d"), eventstest.FreeAddress(t)
+	p := startServe(t, dir, eventstest.FreeAddress(t), natsAddr)
 	report, code, bad := doctorJSON(t, "--data", dir)
 	if code != 0 || bad != "\n" || report.Version != server.VERSION {
 		t.Errorf("exit %d, NATS %q:\n%s", code, report.Version, bad)

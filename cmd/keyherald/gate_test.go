@@ -21,12 +21,13 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 // launchGate starts a gate for billing, and waits until it answers.
 func launchGate(t *testing.T, args ...string) (*process, string) {
 	t.Helper()
-	addr := freeAddress(t)
+	addr := eventstest.FreeAddress(t)
 	p := startProcess(t, append([]string{"gate", "--audience", "https://billing", "--listen", addr}, args...)...)
 	within(t, "the gate answers", func() bool { return statusOf(addr, "/healthz") == http.StatusOK })
 	return p, addr
@@ -60,7 +61,7 @@ func TestP4_AGateAnswersBeforeNATSIsThereAndAfterItIsGone(t *testing.T) {
 	if status := statusOf(addr, "/verify", "Authorization", "Bearer a.b.c"); status != 503 {
 		t.Errorf("a token without NATS: status %d", status)
 	}
-	serve := startServe(t, dir, freeAddress(t), "127.0.0.1:0")
+	serve := startServe(t, dir, eventstest.FreeAddress(t), "127.0.0.1:0")
 	t.Setenv("KEYHERALD_DATA", dir)
 	at, err := readAddress(dir)
 	if err != nil {

@@ -35,8 +35,8 @@ type site struct {
 
 // startSite starts all but the proxy.
 func startSite(t *testing.T) *site {
-	s := &site{t: t, dir: filepath.Join(t.TempDir(), "d"), gateAddr: freeAddress(t)}
-	startServe(t, s.dir, freeAddress(t), "127.0.0.1:0")
+	s := &site{t: t, dir: filepath.Join(t.TempDir(), "d"), gateAddr: eventstest.FreeAddress(t)}
+	startServe(t, s.dir, eventstest.FreeAddress(t), "127.0.0.1:0")
 	t.Setenv("KEYHERALD_DATA", s.dir)
 	keyherald(t, "client", "create", "orders", "--scope", "orders:read orders:write", "--audience", "https://orders", "--offline")
 	s.key = filepath.Join(t.TempDir(), "orders.key")
@@ -73,7 +73,7 @@ func (s *site) configure(file string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	addr := freeAddress(s.t)
+	addr := eventstest.FreeAddress(s.t)
 	s.url = "http://" + addr
 	config := string(text)
 	for from, to := range map[string]string{":8000": strings.TrimPrefix(addr, "127.0.0.1"), "127.0.0.1:9180": s.gateAddr, "127.0.0.1:9000": s.service.Listener.Addr().String()} {

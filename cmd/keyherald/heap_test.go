@@ -22,6 +22,7 @@ import (
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/embedded"
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 // memory is what a process says of its memory.
@@ -164,7 +165,7 @@ func putKey(b *testing.B, js jetstream.JetStream, name events.Name, i int) {
 // serveAndMeasure starts serve, waits until it issues tokens, and asks it for its memory.
 func serveAndMeasure(b *testing.B, dir string) memory {
 	b.Helper()
-	httpAddr := freeAddress(b)
+	httpAddr := eventstest.FreeAddress(b)
 	answers, answer, err := os.Pipe()
 	if err != nil {
 		b.Fatal(err)

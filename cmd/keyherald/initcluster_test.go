@@ -20,7 +20,7 @@ func startCluster(t *testing.T, config ...string) []*foreign {
 	var routes []*url.URL
 	var ports []int
 	for range 3 {
-		addr := freeAddress(t)
+		addr := eventstest.FreeAddress(t)
 		route, err := url.Parse("nats://" + addr)
 		if err != nil {
 			t.Fatal(err)

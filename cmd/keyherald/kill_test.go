@@ -97,8 +97,8 @@ func (w *writer) run(ctx context.Context, conn *bus.Conn, id int) {
 func TestP2_KillingTheServerLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr := freeAddress(t)
-	natsAddr := freeAddress(t)
+	httpAddr := eventstest.FreeAddress(t)
+	natsAddr := eventstest.FreeAddress(t)
 	p := startServe(t, dir, httpAddr, natsAddr)
 	seed := func(role bus.Role) string { return filepath.Join(dir, "nats", string(role)+".nk") }
 	url := "nats://" + natsAddr

@@ -21,7 +21,7 @@ func TestF_ANodeWaitsForAClusterThatDoesNotDecide(t *testing.T) {
 	args := func(addr string) []string {
 		return []string{"serve", "--nats", c.URL(), "--nkey", c.KeyFile(bus.Issuer), "--http", addr, "--issuer", nodesIssuer}
 	}
-	addr := freeAddress(t)
+	addr := eventstest.FreeAddress(t)
 	first := startProcess(t, append(args(addr), "--registry-nkey", c.KeyFile(bus.Operator), "--data", filepath.Join(t.TempDir(), "d"))...)
 	first.waitReady(t, addr)
 	first.kill()
@@ -35,7 +35,7 @@ func TestF_ANodeWaitsForAClusterThatDoesNotDecide(t *testing.T) {
 		_, err := left.Source(bus.Clients).State(ctx)
 		return errors.Is(err, bus.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded)
 	})
-	addr = freeAddress(t)
+	addr = eventstest.FreeAddress(t)
 	node := startProcess(t, args(addr)...)
 	eventstest.Eventually(t, "the node waits", func() bool { return strings.Contains(node.err.String(), "waiting for nats") })
 	c.Nodes[0].Start()

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 // TestN_AServerWithJWTAccountsServesEveryCommand makes credentials and configuration as an operator does, and works with nothing else.
@@ -19,7 +20,7 @@ func TestN_AServerWithJWTAccountsServesEveryCommand(t *testing.T) {
 	f := startForeign(t, keyherald(t, "nats-config", "jwt", "--dir", dir, "admin", "operator", "node:issuer", "billing:verifier"))
 	creds := func(name string) string { return filepath.Join(dir, name+".creds") }
 	keyherald(t, "init", "--nats", f.url, "--creds", creds("admin"))
-	addr := freeAddress(t)
+	addr := eventstest.FreeAddress(t)
 	startProcess(t, "serve", "--nats", f.url, "--creds", creds("node"), "--registry-creds", creds("operator"), "--http", addr, "--issuer", nodesIssuer,
 		"--data", filepath.Join(t.TempDir(), "d")).waitReady(t, addr)
 	keyherald(t, "client", "create", "orders", "--audience", "https://billing", "--nats", f.url, "--creds", creds("operator"))

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
 
@@ -30,7 +31,7 @@ func TestN_OneNATSWithTLSOnAllInterfacesServesEveryCommand(t *testing.T) {
 	named := newIdentity(t, x509.Certificate{DNSNames: []string{natsTLSName}}, ca)
 	caFile := putFile(t, files, "ca.pem", ca.certPEM())
 	cert, key := putFile(t, files, "nats.pem", named.certPEM()), putFile(t, files, "nats.key", named.keyPEM(t))
-	httpAddr, natsAddr := freeAddress(t), freeAddress(t)
+	httpAddr, natsAddr := eventstest.FreeAddress(t), eventstest.FreeAddress(t)
 	_, port, err := net.SplitHostPort(natsAddr)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +90,7 @@ func TestN_OtherNodesTrustTheAuthorityGivenAndARenewedCertificateIsServed(t *tes
 	first := newServerIdentity(t, ca)
 	caFile := putFile(t, files, "ca.pem", ca.certPEM())
 	cert, key := putFile(t, files, "nats.pem", first.certPEM()), putFile(t, files, "nats.key", first.keyPEM(t))
-	httpAddr, natsAddr, nodeAddr := freeAddress(t), freeAddress(t), freeAddress(t)
+	httpAddr, natsAddr, nodeAddr := eventstest.FreeAddress(t), eventstest.FreeAddress(t), eventstest.FreeAddress(t)
 	startProcess(t, "serve", "--data", dir, "--http", httpAddr, "--nats-listen", natsAddr,
 		"--nats-tls-cert", cert, "--nats-tls-key", key, "--nats-tls-ca", caFile).waitReady(t, httpAddr)
 	seed := func(r bus.Role) string { return filepath.Join(dir, "nats", string(r)+".nk") }

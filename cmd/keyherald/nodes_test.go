@@ -45,7 +45,7 @@ func startNode(t *testing.T, f *foreign, args ...string) *issuerNode {
 
 func launchNode(t *testing.T, f *foreign, args ...string) *issuerNode {
 	t.Helper()
-	addr := freeAddress(t)
+	addr := eventstest.FreeAddress(t)
 	return &issuerNode{startProcess(t, nodeArgs(f, addr, args...)...), addr}
 }
 

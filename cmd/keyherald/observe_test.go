@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 // TestAnOperatorSeesWhatANodeDoes looks at a running node as monitoring does: at its metrics, its access log, its audit log and at the
@@ -18,7 +20,7 @@ import (
 func TestAnOperatorSeesWhatANodeDoes(t *testing.T) {
 	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr := freeAddress(t)
+	httpAddr := eventstest.FreeAddress(t)
 	p := startServe(t, dir, httpAddr, "127.0.0.1:0")
 	t.Setenv("KEYHERALD_DATA", dir)
 	cli := func(args ...string) string {

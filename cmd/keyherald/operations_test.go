@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 func operationsGuide(t *testing.T) string {
@@ -36,7 +38,7 @@ func TestTheOperationsGuideDoesWhatItSays(t *testing.T) {
 	}
 	commands := shellCommands(t, first, 1) + beforeOperations + shellCommands(t, rest, 18)
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222"} {
-		commands = strings.ReplaceAll(commands, port, freeAddress(t))
+		commands = strings.ReplaceAll(commands, port, eventstest.FreeAddress(t))
 	}
 	// In the end: what leaked is dead, what replaced it is not, and so it is on the server that was made of a backup. A ! before a command would not do:
 	// what it makes of success does not end a shell with -e.

@@ -26,7 +26,7 @@ func TestTheREADMEDoesWhatItSays(t *testing.T) {
 	}
 	commands := shellCommands(t, string(text), 15)
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:8443", "127.0.0.1:4223", "127.0.0.1:9180"} {
-		free := freeAddress(t)
+		free := eventstest.FreeAddress(t)
 		commands = strings.ReplaceAll(commands, port, free)
 	}
 	out := runShell(t, commands)

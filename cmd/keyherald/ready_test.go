@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 func TestReadyTellsWhetherAServerAnswersNow(t *testing.T) {
 	t.Parallel()
-	addr, gate := freeAddress(t), freeAddress(t)
+	addr, gate := eventstest.FreeAddress(t), eventstest.FreeAddress(t)
 	dir := filepath.Join(t.TempDir(), "d")
 	startProcess(t, "gate", "--data", dir, "--audience", "https://billing", "--listen", gate)
 	within(t, "the gate listens, and has no key set yet", func() bool {
@@ -30,7 +32,7 @@ func TestReadyTellsWhetherAServerAnswersNow(t *testing.T) {
 		errs string
 	}{
 		"a token service":               {[]string{"http://" + addr}, 0, ""},
-		"nobody there":                  {[]string{"http://" + freeAddress(t)}, exitFailed, "hint: is a keyherald serve or gate running there?"},
+		"nobody there":                  {[]string{"http://" + eventstest.FreeAddress(t)}, exitFailed, "hint: is a keyherald serve or gate running there?"},
 		"a server that does not answer": {[]string{silent.URL, "--timeout", "50ms"}, exitFailed, "deadline exceeded"},
 		"what is not a URL":             {[]string{"http://[", "--timeout", "1s"}, exitUsage, "cannot be read"},
 		"no time":                       {[]string{"--timeout", "0s"}, exitUsage, "leaves no time"},

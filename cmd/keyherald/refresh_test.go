@@ -55,7 +55,7 @@ func startRefreshFleet(t *testing.T) *refreshFleet {
 	f := &refreshFleet{NATS: eventstest.Server(t), t: t, idp: startProvider(t)}
 	var addrs [2]string
 	for i := range addrs {
-		addrs[i] = freeAddress(t)
+		addrs[i] = eventstest.FreeAddress(t)
 	}
 	for i := range f.nodes {
 		f.nodes[i] = startRefreshNode(t, f.NATS, f.idp, addrs[i], "http://"+addrs[0])

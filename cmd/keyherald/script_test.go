@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,11 +32,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", nats+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			for _, name := range []string{"HTTP", "NATS"} {
-				addr, err := findAddress()
-				if err != nil {
-					return err
-				}
-				env.Setenv(name, addr)
+				env.Setenv(name, eventstest.FreeAddress(t))
 			}
 			return nil
 		},
@@ -50,30 +44,6 @@ func TestScripts(t *testing.T) {
 			"vouch":      vouch,
 		},
 	})
-}
-
-// freeAddress is an address of the loopback interface for a server that the test starts, stops and starts again. Its
-// port is below the range from which Linux, macOS and Windows give ports to port 0 and to outgoing connections: none
-// of those takes it while the server is down.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	addr, err := findAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
-}
-
-func findAddress() (string, error) {
-	const first, end = 20000, 32768
-	var err error
-	for range 100 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first))); err == nil {
-			return l.Addr().String(), l.Close()
-		}
-	}
-	return "", fmt.Errorf("no free port from %d to %d: %w", first, end-1, err)
 }
 
 // ready URL waits until the token service there says that it is.

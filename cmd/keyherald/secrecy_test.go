@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/issuer/clientauth"
 )
 
@@ -38,8 +39,8 @@ func forms(secret []byte) []string {
 func TestP7_NothingSecretIsOnTheBusInALogOrInAnError(t *testing.T) {
 	t.Setenv("KEYHERALD_LOG_LEVEL", "debug")
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr := freeAddress(t)
-	natsAddr := freeAddress(t)
+	httpAddr := eventstest.FreeAddress(t)
+	natsAddr := eventstest.FreeAddress(t)
 	p := startServe(t, dir, httpAddr, natsAddr)
 	t.Setenv("KEYHERALD_DATA", dir)
 	t.Setenv("KEYHERALD_ISSUER", "http://"+httpAddr)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
 
@@ -118,8 +119,8 @@ func startTLSServe(t *testing.T) *tlsServe {
 	s.certFile = putFile(t, files, "server.pem", server.certPEM())
 	s.keyFile = putFile(t, files, "server.key", server.keyPEM(t))
 	s.clientCAFile = putFile(t, files, "clients.pem", s.clientCA.certPEM())
-	httpAddr := freeAddress(t)
-	natsAddr := freeAddress(t)
+	httpAddr := eventstest.FreeAddress(t)
+	natsAddr := eventstest.FreeAddress(t)
 	s.url, s.nats = "https://"+httpAddr, "nats://"+natsAddr
 	s.process = startProcess(t, "serve", "--data", s.dir, "--http", httpAddr, "--nats-listen", natsAddr,
 		"--tls-cert", s.certFile, "--tls-key", s.keyFile, "--tls-client-ca", s.clientCAFile)
@@ -275,9 +276,9 @@ func TestRenewedFilesAreServedWithoutARestart(t *testing.T) {
 // proxy, for the other it is not.
 func TestI14_AForwardedCertificateNeedsAPinnedProxy(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	direct := freeAddress(t)
-	behind := freeAddress(t)
-	natsAddr := freeAddress(t)
+	direct := eventstest.FreeAddress(t)
+	behind := eventstest.FreeAddress(t)
+	natsAddr := eventstest.FreeAddress(t)
 	startServe(t, dir, direct, natsAddr)
 	t.Setenv("KEYHERALD_DATA", dir)
 	p := startProcess(t, "serve", "--nats", "nats://"+natsAddr, "--nkey", filepath.Join(dir, "nats", "issuer.nk"), "--http", behind, "--issuer", "http://"+direct,

@@ -22,6 +22,7 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/issuer/mint"
 	"github.com/keyherald/keyherald/registry/admin"
 	"github.com/keyherald/keyherald/registry/admin/admintest"
@@ -42,8 +43,8 @@ type apiWorld struct {
 func startAPI(t *testing.T) *apiWorld {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d")
-	httpAddr := freeAddress(t)
-	natsAddr := freeAddress(t)
+	httpAddr := eventstest.FreeAddress(t)
+	natsAddr := eventstest.FreeAddress(t)
 	startServe(t, dir, httpAddr, natsAddr)
 	w := &apiWorld{t: t, dir: dir, url: "http://" + httpAddr, nats: "nats://" + natsAddr}
 	text, err := os.ReadFile(filepath.Join(dir, "admin.key"))
@@ -307,7 +308,7 @@ func TestC_CursorsAreGoodAtEveryNodeAndForNobodyElse(t *testing.T) {
 	w := startAPI(t)
 	start := func(args ...string) string {
 		t.Helper()
-		addr := freeAddress(t)
+		addr := eventstest.FreeAddress(t)
 		args = append([]string{"serve", "--nats", w.nats, "--nkey", filepath.Join(w.dir, "nats", "issuer.nk"), "--issuer", w.url, "--http", addr}, args...)
 		p := startProcess(t, args...)
 		p.waitReady(t, addr)

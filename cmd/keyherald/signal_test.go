@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 // serveWithOpenRequest starts a serve that has one request in hand, of which the body never ends.
@@ -23,7 +25,7 @@ func serveWithOpenRequest(t *testing.T) (p *process, httpAddr string) {
 // serveWithRequest starts a serve that waits for the body, of the given length, of a request on the connection.
 func serveWithRequest(t *testing.T, length int) (p *process, httpAddr string, conn net.Conn) {
 	t.Helper()
-	httpAddr = freeAddress(t)
+	httpAddr = eventstest.FreeAddress(t)
 	p = startServe(t, filepath.Join(t.TempDir(), "d"), httpAddr, "127.0.0.1:0")
 	conn, err := net.Dial("tcp", httpAddr)
 	if err != nil {

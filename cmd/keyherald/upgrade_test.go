@@ -41,7 +41,7 @@ func eachArchive(t *testing.T, test func(*testing.T, *archive)) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			a := &archive{t: t, dir: t.TempDir(), httpAddr: freeAddress(t), natsAddr: freeAddress(t)}
+			a := &archive{t: t, dir: t.TempDir(), httpAddr: eventstest.FreeAddress(t), natsAddr: eventstest.FreeAddress(t)}
 			if err := unpack(file, a.dir); err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
@@ -120,8 +121,8 @@ func (a *archive) request(method, path string, params url.Values, header map[str
 // snapshotCounts starts a gate with nothing but the archive's snapshot.
 func (a *archive) snapshotCounts() {
 	a.t.Helper()
-	addr := freeAddress(a.t)
-	gate := startProcess(a.t, "gate", "--audience", "https://billing", "--snapshot", a.file("snapshot"), "--max-staleness=-1s", "--listen", addr, "--nats", "nats://"+freeAddress(a.t))
+	addr := eventstest.FreeAddress(a.t)
+	gate := startProcess(a.t, "gate", "--audience", "https://billing", "--snapshot", a.file("snapshot"), "--max-staleness=-1s", "--listen", addr, "--nats", "nats://"+eventstest.FreeAddress(a.t))
 	gate.waitReady(a.t, addr)
 	for key, want := range map[string]int{
 		"orders.active": http.StatusOK, "orders.retiring": http.StatusOK, "orders.revoked": http.StatusUnauthorized, "stock.key": http.StatusUnauthorized,

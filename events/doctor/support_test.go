@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -52,7 +51,7 @@ func start(t *testing.T, s setup) *world {
 	everything, users := makeUsers(t, w.keys, s.permit)
 	var routes []*url.URL
 	for range s.nodes {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: freeAddress(t)})
+		routes = append(routes, &url.URL{Scheme: "nats", Host: eventstest.FreeAddress(t)})
 	}
 	for i := range s.nodes {
 		o := &server.Options{}
@@ -179,16 +178,6 @@ func stranger(t *testing.T) string {
 	files := map[bus.Role]string{}
 	makeUsers(t, files, nil)
 	return files[bus.Verifier]
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // edit changes the settings of a bucket's stream.

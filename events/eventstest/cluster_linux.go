@@ -2,17 +2,13 @@ package eventstest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,7 +86,7 @@ func StartCluster(t testing.TB) *Cluster {
 	users := c.users()
 	server := goOutput(t, "tool", "-n", "nats-server")
 	for i := range c.links {
-		n := &Node{Name: fmt.Sprint("n", i), dir: t.TempDir(), address: freeAddress(t), route: freeAddress(t)}
+		n := &Node{Name: fmt.Sprint("n", i), dir: t.TempDir(), address: FreeAddress(t), route: FreeAddress(t)}
 		n.Process = NewProcess(t, server, "-c", filepath.Join(n.dir, "nats.conf"))
 		c.Nodes = append(c.Nodes, n)
 	}
@@ -124,7 +120,7 @@ func StartCluster(t testing.TB) *Cluster {
 // cluster of one node.
 func StartServe(t testing.TB, dir, issuer string) *Cluster {
 	t.Helper()
-	n := &Node{Name: "serve", dir: dir, address: freeAddress(t)}
+	n := &Node{Name: "serve", dir: dir, address: FreeAddress(t)}
 	n.Process = NewProcess(t, buildKeyherald(t), "serve", "--data", n.dir, "--http", "127.0.0.1:0", "--nats-listen", n.address, "--issuer", issuer)
 	c := &Cluster{t: t, Nodes: []*Node{n}, keys: map[bus.Role]string{}}
 	for _, role := range bus.Roles() {
@@ -146,7 +142,7 @@ func buildKeyherald(t testing.TB) string {
 // at which it says whether it is ready.
 func (c *Cluster) StartIssuer(maxStaleness time.Duration, issuer string) (ready string) {
 	c.t.Helper()
-	address := freeAddress(c.t)
+	address := FreeAddress(c.t)
 	p := NewProcess(c.t, buildKeyherald(c.t), "serve", "--data", filepath.Join(c.t.TempDir(), "data"), "--http", address, "--issuer", issuer,
 		"--nats", c.URL(), "--nkey", c.KeyFile(bus.Issuer), "--registry-nkey", c.KeyFile(bus.Operator), "--max-staleness", maxStaleness.String())
 	p.Start()
@@ -208,22 +204,6 @@ func quoted(subjects []string) string {
 		quoted[i] = strconv.Quote(s)
 	}
 	return strings.Join(quoted, ", ")
-}
-
-// freeAddress is an address of loopback on which nobody listens now, and of those that the system gives to no connection.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for {
-		const first, last = 10_000, 32_000
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", first+rand.IntN(last-first)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			t.Fatal(err)
-		}
-	}
 }
 
 // URL is that of all nodes, separated by commas.
