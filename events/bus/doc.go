@@ -21,6 +21,8 @@
 //   - every three seconds or so it asks the stream for its last sequence. If that is what has been applied, the set is confirmed to be
 //     complete; if it is more and nothing arrives, the subscription has fallen silent and is replaced; if it is less, the bucket was
 //     set back and everything is read again;
+//   - a question without an answer is asked again, with more patience: after the loss of a server thousands ask the others at once, and
+//     whoever takes a late answer for none makes them answer later still;
 //   - in a cluster the answer counts from when a majority of the servers last followed the one that gave it, and not at all if that
 //     was long ago, or if it is not their leader: who is cut off from the others, was paused, or has lost its store, does not know better;
 //   - a server passes over messages that it cannot read any more, and does not say so. What a full read brings is compared with
