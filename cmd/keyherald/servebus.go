@@ -67,8 +67,10 @@ func quiet(log zerolog.Logger) zerolog.Logger {
 	return log.Level(max(log.GetLevel(), zerolog.WarnLevel))
 }
 
-// waitEvery is how often a bucket is asked for at the start while no server decides about it.
-const waitEvery = time.Second
+const (
+	answerTime = 5 * time.Second // in which a server that decides about a bucket answers
+	waitEvery  = time.Second     // between two questions, while none does
+)
 
 // connectReader connects, and asks for a bucket that only some roles may read. If cfg says so, it waits for servers that answer, and for as
 // many of a cluster as it takes to decide.
@@ -78,7 +80,9 @@ func connectReader(ctx context.Context, cfg bus.Config, bucket bus.Bucket) (*bus
 		return nil, err
 	}
 	for {
-		_, err = conn.Source(bucket).State(ctx)
+		asked, stop := context.WithTimeout(ctx, answerTime)
+		_, err = conn.Source(bucket).State(asked)
+		stop()
 		unanswered := errors.Is(err, bus.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded)
 		switch {
 		case err == nil:

@@ -23,7 +23,15 @@ func (c *Cluster) Replicas(b bus.Bucket) [][]events.Entry {
 		conns[i] = c.ConnectAt(c.t, n.URL(), bus.Operator)
 		defer conns[i].Close()
 	}
+	defer func() {
+		if err := errors.Join(errs...); err != nil {
+			c.t.Log(err)
+		}
+	}()
 	Eventually(c.t, "every node answers alone for "+string(b), func() bool {
+		if !c.Ready() { // no more, after it was cut and mended
+			return false
+		}
 		c.Partition()
 		defer c.Mend()
 		var reading sync.WaitGroup
