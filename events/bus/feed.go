@@ -54,13 +54,13 @@ type Feed struct {
 	noted  chan struct{} // closed when status changes; nil while nobody waits
 
 	// The rest belongs to the goroutine of run.
-	last       events.Entry // the last message applied
-	grown      time.Time    // when the stream was last known to be longer than before
-	whole      bool         // there was nothing to come after last: what is applied is the bucket as it was then
-	full       bool         // the next watch starts from the beginning
-	hurried    bool         // the stream's state is read often until the full read is compared with it
-	unanswered int          // how many questions in a row got no answer in time
-	short      int          // how many full reads in a row have brought less than there is
+	last    events.Entry // the last message applied
+	grown   time.Time    // when the stream was last known to be longer than before
+	whole   bool         // there was nothing to come after last: what is applied is the bucket as it was then
+	full    bool         // the next watch starts from the beginning
+	hurried bool         // the stream's state is read often until the full read is compared with it
+	late    bool         // some question got no answer in time, and since then none did
+	short   int          // how many full reads in a row have brought less than there is
 }
 
 const (
@@ -136,7 +136,7 @@ func (f *Feed) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.unanswer(err)
+		f.noteLate(err)
 		if errors.Is(err, errSetBack) || errors.Is(err, errHistory) || errors.Is(err, errIncomplete) {
 			f.full = true
 		}

@@ -22,8 +22,8 @@ const (
 	// oldestState is how old a reading of the stream's state may be: a server that is not followed any more for longer may have been
 	// replaced. It takes four seconds at least to replace one.
 	oldestState = 3 * time.Second
-	// lastPatience is how long an answer is waited for at most, when those before did not come in time.
-	lastPatience = 10 * time.Second
+	// morePatience is how long an answer is waited for when the one before did not come within requestTimeout.
+	morePatience = 10 * time.Second
 	// shortReads is how often everything is read again because less came than there is. Then the feed goes on with what there is, and says so:
 	// what cannot be read anywhere does not come back by that, and most of the bucket is better than nothing.
 	shortReads = 3
@@ -99,14 +99,15 @@ func (f *Feed) follow(ctx context.Context) error {
 // patience is how long to wait for an answer. When servers have thousands to answer who have lost their watches at the same moment, an answer comes
 // late; whoever asked again then, as if the question had got lost, would make all answers come later still, in the end too late for everybody.
 func (f *Feed) patience() time.Duration {
-	return min(requestTimeout<<min(f.unanswered, 8), lastPatience)
+	if f.late {
+		return morePatience
+	}
+	return requestTimeout
 }
 
-// unanswer counts the questions in a row to which no answer came in time.
-func (f *Feed) unanswer(err error) {
-	if errors.Is(err, context.DeadlineExceeded) {
-		f.unanswered++
-	}
+// noteLate notes a question to which no answer came in time.
+func (f *Feed) noteLate(err error) {
+	f.late = f.late || errors.Is(err, context.DeadlineExceeded)
 }
 
 // read reads the stream's state.
@@ -275,7 +276,7 @@ func (s *session) isCurrent() bool { return !s.current.IsZero() }
 // read confirms it: it belongs to a stream that was still there.
 func (s *session) becomeCurrent() {
 	f := s.feed
-	f.unanswered = 0
+	f.late = false
 	s.current = time.Now()
 	if s.full {
 		f.follower.Commit()
@@ -303,7 +304,7 @@ func (s *session) confirm(at time.Time) {
 // settle draws the conclusions of a check.
 func (s *session) settle(c check) error {
 	if c.err != nil {
-		s.feed.unanswer(c.err)
+		s.feed.noteLate(c.err)
 		s.feed.note(func(st *FeedStatus) { st.Err = c.err })
 		return nil // freshness tells; the watch itself may be well
 	}
@@ -332,7 +333,7 @@ func (s *session) settle(c check) error {
 	if s.unconfirmed.asOf.IsZero() {
 		s.unconfirmed = c
 	}
-	s.feed.unanswered = 0
+	s.feed.late = false
 	return nil
 }
 
