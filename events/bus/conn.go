@@ -82,6 +82,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		waiters:   map[*waiter]struct{}{},
 		streams:   map[Bucket]jetstream.Stream{},
 	}
+	connected := c.connected
 	options, err := c.options(cfg)
 	if err != nil {
 		return nil, err
@@ -104,6 +105,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 			return nil, errors.Join(ended, err)
 		}
 	}
+	<-connected // the library tells it a little later; until then, what is lost would look like what is not there yet
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		c.nc.Close()
 		return nil, err
