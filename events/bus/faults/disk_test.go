@@ -66,7 +66,9 @@ func TestF_ServeHasADamagedStore(t *testing.T) {
 func afterDamage(t *testing.T, c *eventstest.Cluster, want []events.Entry) (lost, told string) {
 	t.Helper()
 	n := c.Nodes[0]
-	eventstest.Eventually(t, "serve is there, or has given up", func() bool { return !n.Running() || c.Ready() })
+	eventstest.Eventually(t, "serve is there, or has given up", func() bool { // its buckets are there before it gives up on what is in them
+		return !n.Running() || c.Ready() && strings.Contains(n.Log.String(), "token service on ")
+	})
 	if !n.Running() {
 		return "it does not start", "and says: " + n.Log.String()
 	}
