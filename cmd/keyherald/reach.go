@@ -33,8 +33,9 @@ type reach struct {
 	Timeout time.Duration `group:"records" help:"How long the whole command may take to reach and read or write them." default:"15s" placeholder:"DURATION"`
 }
 
-// startPatience is how long a command waits for a serve that was started just before it.
-const startPatience = 5 * time.Second
+// startPatience is how long a command waits for a serve that was started just before it. The first start of one writes some forty files and
+// messages to the disk, one after the other.
+const startPatience = 10 * time.Second
 
 // config returns how to connect as a role.
 func (r place) config(a *app, role bus.Role) (bus.Config, error) {
