@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyherald/keyherald/events"
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
 
@@ -43,7 +44,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 // When the server is back, it catches up by itself.
 func TestP4_AVerifierGoesOnWithoutTheServerAndCatchesUp(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, dir, "")
+	s := start(t, dir, eventstest.FreeAddress(t))
 	if err := s.put(t.Context(), "issuer.platform", platformRecord, "issuer.orders", ordersRecord, "key.orders.k1", ordersKey.record()); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestConnectSaysWhyItCannot(t *testing.T) {
 		}
 	})
 	t.Run("no credential", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_, err := verifier.Connect(ctx, verifier.Config{NATS: s.URL(), Audience: billing})
 		if !errors.Is(err, bus.ErrPermission) {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keyherald/keyherald/events/bus"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/events/natsconfig"
 )
 
@@ -30,9 +31,13 @@ func (f *foreign) key(r bus.Role) string { return f.keys[r] }
 // startForeign starts a server with JetStream that asks for no credential, until the test ends.
 func startForeign(t *testing.T, config string, change ...func(*server.Options)) *foreign {
 	t.Helper()
-	f := &foreign{t: t, dir: t.TempDir(), keys: map[bus.Role]string{}, config: config, change: change, port: server.RANDOM_PORT}
+	address, err := net.ResolveTCPAddr("tcp", eventstest.FreeAddress(t)) // the same for all later starts
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &foreign{t: t, dir: t.TempDir(), keys: map[bus.Role]string{}, config: config, change: change, port: address.Port}
 	f.start()
-	f.url, f.port = f.ClientURL(), f.Addr().(*net.TCPAddr).Port // for all later starts
+	f.url = f.ClientURL()
 	t.Cleanup(f.stop)
 	return f
 }

@@ -168,7 +168,7 @@ func TestFlagsOfNATSWithTLSThatDoNotGoTogetherAreRefused(t *testing.T) {
 func TestN_ACertificateThatNoClientAcceptsIsNotServed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	past, ended, soon, later := now.Add(-time.Hour), now.Add(-time.Minute), now.Add(time.Minute), now.Add(time.Hour)
+	past, ended, soon, later := now.Add(-time.Hour), now.Add(-time.Minute), now.Add(30*time.Minute), now.Add(time.Hour)
 	authority := func(from, to time.Time, parent *tlsIdentity) *tlsIdentity {
 		return newIdentity(t, x509.Certificate{Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
 			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, parent)

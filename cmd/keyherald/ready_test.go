@@ -33,7 +33,7 @@ func TestReadyTellsWhetherAServerAnswersNow(t *testing.T) {
 	}{
 		"a token service":               {[]string{"http://" + addr}, 0, ""},
 		"nobody there":                  {[]string{"http://" + eventstest.FreeAddress(t)}, exitFailed, "hint: is a keyherald serve or gate running there?"},
-		"a server that does not answer": {[]string{silent.URL, "--timeout", "50ms"}, exitFailed, "deadline exceeded"},
+		"a server that does not answer": {[]string{silent.URL, "--timeout", "1s"}, exitFailed, "deadline exceeded"},
 		"what is not a URL":             {[]string{"http://[", "--timeout", "1s"}, exitUsage, "cannot be read"},
 		"no time":                       {[]string{"--timeout", "0s"}, exitUsage, "leaves no time"},
 	} {

@@ -124,7 +124,7 @@ func TestI21_UserTokensOfARotatingProviderVerifyEverywhereAndOneNodeFetches(t *t
 	// The provider rotates; nobody knows the new kid, until a token with it arrives somewhere.
 	f.idp.rotate("2026-01", "key/2")
 	second := f.idp.token("key/2")
-	if !f.everywhere(second, false) {
+	if _, err := f.verifiers[0].Verify(second); err == nil { // it asks for the key, which the others may have soon
 		t.Fatal("a token verifies whose key nobody can have")
 	}
 	begun := time.Now()

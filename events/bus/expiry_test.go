@@ -52,7 +52,7 @@ func TestN_RevocationsExpire(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := bus.StreamConfig(bus.Revocations, 1)
-	cfg.MaxAge, cfg.Duplicates = time.Second, time.Second
+	cfg.MaxAge, cfg.Duplicates = 5*time.Second, 5*time.Second
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

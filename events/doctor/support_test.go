@@ -117,7 +117,7 @@ func (w *world) connect(everything nats.Option, s setup) {
 	for _, r := range bus.Roles() {
 		w.cfg.Roles = append(w.cfg.Roles, doctor.Credential{Role: r, SeedFile: w.keys[r]})
 	}
-	conn, err := nats.Connect(w.cfg.NATS.URL, everything)
+	conn, err := nats.Connect(w.cfg.NATS.URL, everything, nats.Timeout(patience))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestServerListensOnLoopbackOnly(t *testing.T) {
 
 func TestRestartKeepsRecordsKeysAndPort(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	first := start(t, embedded.Config{Dir: dir})
+	first := start(t, embedded.Config{Dir: dir, Listen: eventstest.FreeAddress(t)})
 	revision := connect(t, first, bus.Operator).put(t, bus.Keys, "key.orders.k1", "{}")
 	keys := map[bus.Role]string{}
 	for _, role := range bus.Roles() {
@@ -116,7 +116,7 @@ func TestNobodyGetsInWithoutACredential(t *testing.T) {
 		"an unknown nkey":       {nats.Nkey(public, stranger.Sign)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := nats.Connect(s.URL(), options...)
+			conn, err := nats.Connect(s.URL(), append(options, nats.Timeout(patience))...)
 			if err == nil {
 				conn.Close()
 				t.Fatal("got in")
@@ -153,7 +153,7 @@ func TestN_MoreThanAThousandWatchersFitOnABucket(t *testing.T) {
 
 func TestCloseReturnsWhenTheServerIsGoneAndMayBeRepeated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	s := start(t, embedded.Config{Dir: dir})
+	s := start(t, embedded.Config{Dir: dir, Listen: eventstest.FreeAddress(t)})
 	conn := connect(t, s, bus.Verifier, nats.NoReconnect())
 	address := s.Addr().String()
 	var wg sync.WaitGroup

@@ -153,7 +153,10 @@ func readFile(t *testing.T, path string) string {
 
 func writeFile(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil { // a server that looks at it meanwhile sees no half
 		t.Fatal(err)
 	}
 }
@@ -170,7 +173,7 @@ func stat(t *testing.T, path string) os.FileInfo {
 // mustBeTurnedAway checks that the server refuses a key pair.
 func mustBeTurnedAway(t *testing.T, s *embedded.Server, public string, pair nkeys.KeyPair) {
 	t.Helper()
-	conn, err := nats.Connect(s.URL(), nats.Nkey(public, pair.Sign))
+	conn, err := nats.Connect(s.URL(), nats.Nkey(public, pair.Sign), nats.Timeout(patience))
 	if err == nil {
 		conn.Close()
 		t.Fatal("got in")

@@ -344,9 +344,10 @@ func TestAChangeThatNoServerConfirmsIsSaid(t *testing.T) {
 	t.Parallel()
 	dir := usedDirectory(t)
 	writeFile(t, filepath.Join(dir, "nats", "users.applied"), "of a server that was killed")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	users, billing := openUsers(t, dir), newPerson(t, "billing", bus.Verifier)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if _, err := openUsers(t, dir).Add(ctx, newPerson(t, "billing", bus.Verifier).User); !errors.Is(err, embedded.ErrNotApplied) {
+	if _, err := users.Add(ctx, billing.User); !errors.Is(err, embedded.ErrNotApplied) {
 		t.Errorf("error is %v", err)
 	}
 	s := start(t, embedded.Config{Dir: dir})

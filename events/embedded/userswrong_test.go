@@ -154,7 +154,7 @@ func TestN_WhoCannotSignIsNotLetIn(t *testing.T) {
 		sig, err := pair.Sign(nonce)
 		recorded = slices.Clone(sig)
 		return sig, err
-	}))
+	}), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestN_WhoCannotSignIsNotLetIn(t *testing.T) {
 		"half a signature":             func(nonce []byte) ([]byte, error) { sig, err := pair.Sign(nonce); return sig[:32], err },
 		"a signature with a bit wrong": func(nonce []byte) ([]byte, error) { sig, err := pair.Sign(nonce); sig[0] ^= 1; return sig, err },
 	} {
-		conn, err := nats.Connect(s.URL(), nats.Nkey(public, sign))
+		conn, err := nats.Connect(s.URL(), nats.Nkey(public, sign), nats.Timeout(patience))
 		if err == nil {
 			conn.Close()
 			t.Errorf("%s: got in", name)

@@ -31,6 +31,9 @@ type Bucket interface {
 // Run makes a bucket, lets body test it, and cleans up.
 type Run func(t *testing.T, body func(t *testing.T, b Bucket))
 
+// livesLong is a time to live that a message has not reached when it is delivered on a busy machine.
+const livesLong = 5 * time.Second
+
 // TestSource tests that an implementation of [bus.Source] keeps its promises.
 func TestSource(t *testing.T, run Run) {
 	for name, body := range map[string]func(*testing.T, Bucket){
@@ -116,8 +119,9 @@ func watchIdle(t *testing.T, b Bucket) {
 	w := open(t, b, 0)
 	w.wants("a=1")
 	w.looksThrough(1)
-	b.WriteTTL("b", "2", time.Second)
+	b.WriteTTL("b", "2", livesLong)
 	w.wants("b=2")
+	Eventually(t, "the last message has expired", func() bool { return stateOf(t, b).Messages == 1 })
 	w.looksThrough(2)
 }
 
@@ -244,7 +248,7 @@ func (r reader) delivery() bus.Delivery {
 // next is the next message.
 func (r reader) next() events.Entry {
 	r.t.Helper()
-	for {
+	for began := time.Now(); time.Since(began) < Patience; {
 		if d := r.delivery(); d.Entry.Revision != 0 {
 			if d.Through != d.Entry.Revision {
 				r.t.Errorf("revision %d looks through to %d", d.Entry.Revision, d.Through)
@@ -252,6 +256,8 @@ func (r reader) next() events.Entry {
 			return d.Entry
 		}
 	}
+	r.t.Fatal("there are signs of life, and no message")
+	return events.Entry{}
 }
 
 func (r reader) wants(entries ...string) {
@@ -271,7 +277,7 @@ func (r reader) wants(entries ...string) {
 // looksThrough waits for a heartbeat that says so.
 func (r reader) looksThrough(revision uint64) {
 	r.t.Helper()
-	for {
+	for began := time.Now(); time.Since(began) < Patience; {
 		d := r.delivery()
 		if d.Entry.Revision != 0 {
 			r.t.Fatalf("revision %d is delivered", d.Entry.Revision)
@@ -283,6 +289,7 @@ func (r reader) looksThrough(revision uint64) {
 			return
 		}
 	}
+	r.t.Fatalf("it does not look through to %d", revision)
 }
 
 func within[T any](t *testing.T, what string, c <-chan T) (v T) {

@@ -233,7 +233,7 @@ func feedRecreatedAlike(_ *testing.T, f *followed) {
 }
 
 func feedExpired(_ *testing.T, f *followed) {
-	f.WriteTTL("lease", "bad: not in the fold", time.Second)
+	f.WriteTTL("lease", "bad: not in the fold", livesLong)
 	f.settles()
 	Eventually(f.t, "it has expired", func() bool { return stateOf(f.t, f.Bucket).First == 2 })
 	f.resyncs(1)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,12 +26,12 @@ type NATS struct {
 // Server starts a server. Its settings are those of production, but for what change makes of them.
 func Server(t testing.TB, change ...func(*embedded.Config)) *NATS {
 	t.Helper()
-	n := &NATS{t: t, cfg: embedded.Config{Dir: filepath.Join(t.TempDir(), "data")}, keys: map[bus.Role]string{}}
+	cfg := embedded.Config{Dir: filepath.Join(t.TempDir(), "data"), Listen: FreeAddress(t)} // the same for all later starts
+	n := &NATS{t: t, cfg: cfg, keys: map[bus.Role]string{}}
 	for _, c := range change {
 		c(&n.cfg)
 	}
 	n.Start()
-	n.cfg.Listen = strings.TrimPrefix(n.URL(), "nats://") // for all later starts
 	for _, r := range bus.Roles() {
 		n.keys[r] = n.server.KeyFile(r)
 	}
@@ -117,10 +116,14 @@ func (n *NATS) Publish(b bus.Bucket, name, value string, header nats.Header) uin
 	return ack.Sequence
 }
 
-// Admin is JetStream's API, as an admin may use it.
+// Admin is JetStream's API, as an admin may use it who has the patience of a test.
 func (n *NATS) Admin() jetstream.JetStream {
 	n.t.Helper()
-	return n.Connect(bus.Admin).JetStream()
+	js, err := jetstream.New(n.Connect(bus.Admin).JetStream().Conn(), jetstream.WithDefaultTimeout(Patience))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return js
 }
 
 // CopyStore stops the server for as long as it takes to copy its store, and returns a function that puts the copy in the store's

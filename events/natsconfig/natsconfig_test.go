@@ -215,13 +215,13 @@ func TestN_ARevokedJWTIsOutAndOthersStay(t *testing.T) {
 	other, otherKey := tr.creds(natsconfig.User{Name: "stock", Role: bus.Verifier})
 
 	closed := make(chan struct{})
-	conn, err := nats.Connect(s.ClientURL(), nats.UserCredentials(leaked), nats.CustomInboxPrefix(bus.InboxPrefix(leakedKey)), nats.NoReconnect(),
+	conn, err := nats.Connect(s.ClientURL(), nats.UserCredentials(leaked), nats.CustomInboxPrefix(bus.InboxPrefix(leakedKey)), nats.NoReconnect(), nats.Timeout(eventstest.Patience),
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	stays, err := nats.Connect(s.ClientURL(), nats.UserCredentials(other), nats.CustomInboxPrefix(bus.InboxPrefix(otherKey)))
+	stays, err := nats.Connect(s.ClientURL(), nats.UserCredentials(other), nats.CustomInboxPrefix(bus.InboxPrefix(otherKey)), nats.Timeout(eventstest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

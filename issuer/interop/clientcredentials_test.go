@@ -15,7 +15,7 @@ import (
 // send one.
 func TestClientCredentialsOfXOAuth2GetsTokens(t *testing.T) {
 	s := startSystem(t, "")
-	apiKey := s.cli("secret", "add", "orders")
+	apiKey := s.apiKey()
 	v := s.verifier()
 	for name, style := range map[string]oauth2.AuthStyle{
 		"header": oauth2.AuthStyleInHeader, "form": oauth2.AuthStyleInParams, "by trial": oauth2.AuthStyleAutoDetect,

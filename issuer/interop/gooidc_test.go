@@ -122,7 +122,7 @@ func TestGoOIDCRefusesNoTokenWhileSigningKeysChange(t *testing.T) {
 	front := newBalancer(t)
 	s := startSystem(t, front.URL)
 	front.use(t, s.node)
-	apiKey := s.cli("secret", "add", "orders")
+	apiKey := s.apiKey()
 	another := func() *node {
 		return startNode(t, "--nats", "nats://"+s.nats, "--nkey", s.data+"/nats/issuer.nk", "--issuer", s.issuer)
 	}

@@ -34,7 +34,7 @@ func TestServicesCallEachOtherWithTokensOfASource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apiKey, err := events.ParseAPIKey(s.cli("secret", "add", "orders"))
+	apiKey, err := events.ParseAPIKey(s.apiKey())
 	if err != nil {
 		t.Fatal(err)
 	}

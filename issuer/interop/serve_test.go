@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
 
@@ -57,7 +58,7 @@ type node struct {
 // startNode starts a serve and waits until it is ready.
 func startNode(t *testing.T, flags ...string) *node {
 	t.Helper()
-	addr := freeAddress(t)
+	addr := eventstest.FreeAddress(t)
 	n := &node{url: "http://" + addr, done: make(chan struct{})}
 	n.cmd = exec.Command(program, append([]string{"serve", "--http", addr}, flags...)...)
 	n.cmd.Dir = t.TempDir() // for what is in no other place
@@ -134,7 +135,7 @@ type system struct {
 // startSystem starts the first node. Empty: its own address is the issuer.
 func startSystem(t *testing.T, issuer string) *system {
 	t.Helper()
-	s := &system{t: t, issuer: issuer, nats: freeAddress(t), data: filepath.Join(t.TempDir(), "d")}
+	s := &system{t: t, issuer: issuer, nats: eventstest.FreeAddress(t), data: filepath.Join(t.TempDir(), "d")}
 	flags := []string{"--data", s.data, "--nats-listen", s.nats}
 	if issuer != "" {
 		flags = append(flags, "--issuer", issuer)
@@ -160,6 +161,24 @@ func (s *system) cli(args ...string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
+// apiKey is a new one of the client orders, which the node knows.
+func (s *system) apiKey() string {
+	s.t.Helper()
+	key := s.cli("secret", "add", "orders")
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		response, err := http.PostForm(s.url+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_secret": {key}})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return key
+		}
+	}
+	s.t.Fatal("the node does not hear of the API key")
+	return ""
+}
+
 // verifier is keyherald's own.
 func (s *system) verifier() *verifier.Verifier {
 	s.t.Helper()
@@ -173,16 +192,6 @@ func (s *system) verifier() *verifier.Verifier {
 	}
 	s.t.Cleanup(v.Close)
 	return v
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // lockedBuffer is written by a process and read by a test.

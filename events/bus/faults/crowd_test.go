@@ -103,7 +103,8 @@ func consumers(c *eventstest.Cluster, b bus.Bucket) (int, error) {
 // TestF_VerifiersThatLoseTheirNodeAtOnceComeBack has all verifiers at one node of three, which is killed. With -verifiers 2000, it is the storm of
 // the table of faults.
 func TestF_VerifiersThatLoseTheirNodeAtOnceComeBack(t *testing.T) {
-	if *oneSeed == 0 && *crowdSize < 1000 {
+	alone := *oneSeed != 0 || *crowdSize >= 1000
+	if !alone {
 		t.Parallel()
 	}
 	c := eventstest.StartCluster(t)
@@ -142,7 +143,7 @@ func TestF_VerifiersThatLoseTheirNodeAtOnceComeBack(t *testing.T) {
 	writing.Wait()
 	t.Logf("%d verifiers: fresh after p50 %v, p99 %v, all %v; writes acknowledged within p50 %v, p99 %v before, %v, %v, longest %v meanwhile", len(took),
 		at(took, 50), at(took, 99), at(took, 100), at(quiet, 50), at(quiet, 99), at(storm, 50), at(storm, 99), at(storm, 100))
-	if late := at(took, 100); late > 30*time.Second {
+	if late := at(took, 100); alone && late > 30*time.Second { // beside other clusters it is as late as they let it be, but for fresh's limit
 		t.Errorf("it took %v until all verifiers were up to date", late)
 	}
 	c.Nodes[victim].Start()
