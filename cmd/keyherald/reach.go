@@ -84,6 +84,7 @@ func (r reach) dial(ctx context.Context, a *app, role bus.Role) (*bus.Conn, erro
 		if err != nil {
 			return nil, err
 		}
+		cfg.Impatient = true
 		conn, err := bus.Connect(ctx, cfg)
 		return conn, r.explain(err)
 	}

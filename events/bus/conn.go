@@ -43,15 +43,19 @@ type Config struct {
 	Wait bool
 	// OnlyURL keeps to the servers of URL. Otherwise, those that they tell of are tried, too, when they refuse or are lost.
 	OnlyURL bool
+	// Impatient feeds ask again after 2 s without an answer, and not after 5 to 10 s: while another server is elected, nobody answers. It is for a
+	// command that somebody waits for. When thousands have lost their server, the others cannot answer all of them in that time.
+	Impatient bool
 	// Logger gets connection changes. The zero Logger is silent.
 	Logger zerolog.Logger
 }
 
 // Conn is a connection to NATS that is made again whenever it is lost. It may be used by several goroutines.
 type Conn struct {
-	nc  *nats.Conn
-	js  jetstream.JetStream
-	log zerolog.Logger
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	log       zerolog.Logger
+	impatient bool
 
 	closing sync.Once
 	closed  chan struct{} // closed when the library has called everything that it calls
@@ -77,6 +81,7 @@ const (
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{
 		log:       cfg.Logger,
+		impatient: cfg.Impatient,
 		connected: make(chan struct{}),
 		closed:    make(chan struct{}),
 		waiters:   map[*waiter]struct{}{},

@@ -1,9 +1,12 @@
 package bus_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/keyherald/keyherald/events"
@@ -92,5 +95,49 @@ func TestN_NodeStartsBeforeItsServer(t *testing.T) {
 		}
 	case <-time.After(eventstest.Patience):
 		t.Error("the node does not find its server")
+	}
+}
+
+// TestN_AnImpatientFeedAsksAgainSoon has a server of which no one answers what is asked about the bucket.
+func TestN_AnImpatientFeedAsksAgainSoon(t *testing.T) {
+	t.Parallel()
+	nobody, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Start()
+	t.Cleanup(func() { nobody.Shutdown(); nobody.WaitForShutdown() })
+	connect := func(impatient bool) *bus.Conn {
+		ctx, cancel := context.WithTimeout(t.Context(), eventstest.Patience)
+		defer cancel()
+		conn, err := bus.Connect(ctx, bus.Config{URL: nobody.ClientURL(), Wait: true, Impatient: impatient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		return conn
+	}
+	questions := make(chan time.Time, 100)
+	ear := connect(false).JetStream().Conn()
+	if _, err := ear.Subscribe("$JS.API.STREAM.INFO."+bus.Keys.Stream(), func(*nats.Msg) { questions <- time.Now() }); err != nil {
+		t.Fatal(err)
+	}
+	if err := ear.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, impatient := range []bool{false, true} {
+		set := connect(impatient).FollowKeys(zerolog.Nop())
+		shortest, last := time.Hour, <-questions
+		for range 3 { // of which the best counts: the machine may be busy
+			at := <-questions
+			shortest, last = min(shortest, at.Sub(last)), at
+			if !impatient {
+				break
+			}
+		}
+		set.Close()
+		if soon := shortest < 4*time.Second; soon != impatient {
+			t.Errorf("impatient: %t, and it asks again after %s", impatient, shortest)
+		}
 	}
 }

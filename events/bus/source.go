@@ -85,8 +85,19 @@ func (c *Conn) Source(bucket Bucket) Source { return &stream{conn: c, bucket: bu
 
 func (s *stream) Connected() <-chan struct{} { return s.conn.Connected() }
 
+// impatience is how long an impatient feed waits for an answer.
+const impatience = 2 * time.Second
+
+// patience is how long an answer is waited for.
+func (s *stream) patience(ctx context.Context) time.Duration {
+	if s.conn.impatient {
+		return min(impatience, timeLeft(ctx))
+	}
+	return timeLeft(ctx)
+}
+
 func (s *stream) State(ctx context.Context) (State, error) {
-	stream, err := s.conn.info(ctx, timeLeft(ctx), s.bucket)
+	stream, err := s.conn.info(ctx, s.patience(ctx), s.bucket)
 	if err != nil {
 		return State{}, fmt.Errorf("reading the state of %s: %w", s.bucket, err)
 	}
@@ -154,7 +165,7 @@ func (s *stream) Watch(ctx context.Context, from uint64) (Watch, error) {
 		return nil, fmt.Errorf("watching %s: %w", s.bucket, translate(err))
 	}
 	subject := fmt.Sprintf("$JS.API.CONSUMER.CREATE.%s.%s.%s", s.bucket.Stream(), cfg.Name, cfg.FilterSubject)
-	request, stop := s.conn.requestWithin(ctx, timeLeft(ctx), subject)
+	request, stop := s.conn.requestWithin(ctx, s.patience(ctx), subject)
 	defer stop()
 	if _, err := s.conn.js.CreatePushConsumer(request, s.bucket.Stream(), cfg); err != nil {
 		err = cause(request, err)
