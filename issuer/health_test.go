@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/keyherald/keyherald/events/eventstest"
 )
 
 func TestANodeAnswersOnlyFromRecordsThatItCanTrust(t *testing.T) {
@@ -110,6 +112,25 @@ func TestStalenessIsBoundedAsConfigured(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestF_StalenessOfANodeGoesByTheClockThatHasSeenMore steps the clock of an issuer by more than an hour, which is its limit.
+func TestF_StalenessOfANodeGoesByTheClockThatHasSeenMore(t *testing.T) {
+	n, confirmed := &Node{cfg: Config{MaxStaleness: time.Hour}}, time.Now()
+	for name, test := range map[string]struct {
+		elapsed, step time.Duration // by the monotonic clock; of the wall clock beyond that
+		trusted       bool
+	}{
+		"nothing happened":                      {time.Minute, 0, true},
+		"too long ago":                          {time.Hour + time.Second, 0, false},
+		"set forward, or the machine has slept": {time.Minute, time.Hour, false},
+		"set back":                              {time.Minute, -time.Hour, true},
+		"set back, and too long ago":            {time.Hour + time.Second, -time.Hour, false},
+	} {
+		if err := n.checkAge(confirmed, eventstest.StepWall(t, confirmed.Add(test.elapsed), test.step)); (err == nil) != test.trusted {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/keyherald/keyherald/events"
+	"github.com/keyherald/keyherald/events/eventstest"
 	"github.com/keyherald/keyherald/verifier"
 )
 
@@ -146,19 +146,6 @@ func TestP4_UndecidedBecomesDecidedWithTheNextConfirmation(t *testing.T) {
 	})
 }
 
-// stepWall moves the wall clock reading of t, but not its monotonic one. Package time has no way to do that, so this reaches into
-// the struct, and checks what it did.
-func stepWall(t *testing.T, at time.Time, by time.Duration) time.Time {
-	t.Helper()
-	const secondsFrom = 30 // bit at which the seconds begin
-	stepped := at
-	(*struct{ wall uint64 })(unsafe.Pointer(&stepped)).wall += uint64(int64(by/time.Second)) << secondsFrom
-	if stepped.Sub(at) != 0 || stepped.Round(0).Sub(at.Round(0)) != by {
-		t.Fatalf("package time has changed: stepping the wall clock by %s gave %s and %s", by, stepped.Sub(at), stepped.Round(0).Sub(at.Round(0)))
-	}
-	return stepped
-}
-
 // The monotonic clock tells how long ago the set was confirmed, whatever happens to the wall clock. But it stands still while
 // the machine is suspended, and then only the wall clock tells. The longer time counts.
 func TestP4_StalenessGoesByTheClockThatHasSeenMore(t *testing.T) {
@@ -182,7 +169,7 @@ func TestP4_StalenessGoesByTheClockThatHasSeenMore(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f.confirm(confirmed)
-			moment := stepWall(t, confirmed.Add(c.elapsed), c.stepped)
+			moment := eventstest.StepWall(t, confirmed.Add(c.elapsed), c.stepped)
 			v := f.verifier(at(moment), func(cfg *verifier.Config) { cfg.MaxStaleness = limit })
 			expect(t, v, tokens.unknownIssuer, c.want)
 			if got := v.Status().Staleness; got != c.age {

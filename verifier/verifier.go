@@ -163,17 +163,10 @@ type Status struct {
 // Status tells how current the set is.
 func (v *Verifier) Status() Status {
 	confirmed := v.feed.Confirmed()
-	age := staleness(v.cfg.Now(), confirmed)
+	age := bus.Staleness(v.cfg.Now(), confirmed)
 	return Status{Revision: v.feed.Keys().Revision(), Confirmed: !confirmed.IsZero(), Staleness: age, Stale: v.tooOld(age)}
 }
 
 func (v *Verifier) tooOld(age time.Duration) bool {
 	return v.cfg.MaxStaleness >= 0 && age > v.cfg.MaxStaleness
-}
-
-// staleness is the time since the confirmation: by the monotonic clock, which does not jump, or by the wall clock, which
-// runs on while the machine sleeps, whichever is more. Without a confirmation it is the longest Duration, which is how Sub
-// gives the years since the zero Time.
-func staleness(now, confirmed time.Time) time.Duration {
-	return max(now.Sub(confirmed), now.Round(0).Sub(confirmed.Round(0)), 0)
 }
