@@ -11,7 +11,7 @@ import (
 	"github.com/keyherald/keyherald/events/eventstest"
 )
 
-// onCluster tries something on three nodes, with each of the seeds.
+// onCluster tries something on three nodes, with each of the seeds: as many as there are variants of it.
 func onCluster(t *testing.T, seeds int, happen func(*trial)) {
 	t.Helper()
 	t.Parallel()
@@ -19,7 +19,7 @@ func onCluster(t *testing.T, seeds int, happen func(*trial)) {
 }
 
 func TestF_ClusterNodesAreKilledMidWrite(t *testing.T) {
-	onCluster(t, 1, (*trial).killed)
+	onCluster(t, 3, (*trial).killed)
 }
 
 // killed kills a node, the leader, or all three, and starts them again.
@@ -41,7 +41,7 @@ func (tr *trial) killed() {
 }
 
 func TestF_ClusterLeaderOrTwoNodesArePaused(t *testing.T) {
-	onCluster(t, 1, (*trial).paused)
+	onCluster(t, 2, (*trial).paused)
 }
 
 // paused lets the leader do nothing for a while, or two nodes.
@@ -58,7 +58,7 @@ func (tr *trial) paused() {
 }
 
 func TestF_ClusterIsPartitioned(t *testing.T) {
-	onCluster(t, 2, (*trial).partitioned)
+	onCluster(t, 5, (*trial).partitioned)
 }
 
 // partitioned puts the leader, or another node, on a side of its own, or cuts one link, or lets a node hear and not be heard.
@@ -122,22 +122,22 @@ func (tr *trial) storeDeleted() {
 }
 
 func TestF_ClusterNodeHasADamagedStore(t *testing.T) {
-	onCluster(t, 2, (*trial).damaged)
+	onCluster(t, 6, (*trial).damaged)
 }
 
 // damaged kills a node, flips a bit of a file of its store or cuts it off, and starts it again.
 func (tr *trial) damaged() {
 	n := tr.Nodes[tr.random.IntN(len(tr.Nodes))]
-	if tr.choose(2) == 0 {
+	if tr.random.IntN(2) == 0 {
 		n = tr.Nodes[tr.LeaderOf(bus.Keys)]
 	}
 	n.Kill()
 	how := n.FlipBit
-	if tr.random.IntN(2) == 0 {
+	if tr.choose(2) == 0 {
 		how = n.Truncate
 	}
 	kinds := []string{"*.blk", "*.db", "snap.*"}
-	what := how(tr.t, kinds[tr.random.IntN(len(kinds))], tr.random)
+	what := how(tr.t, kinds[tr.choose(len(kinds))], tr.random)
 	before := len(n.Log.String())
 	n.Start()
 	tr.during(tr.between(time.Second, 3*time.Second))

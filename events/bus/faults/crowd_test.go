@@ -103,10 +103,7 @@ func consumers(c *eventstest.Cluster, b bus.Bucket) (int, error) {
 // TestF_VerifiersThatLoseTheirNodeAtOnceComeBack has all verifiers at one node of three, which is killed. With -verifiers 2000, it is the storm of
 // the table of faults.
 func TestF_VerifiersThatLoseTheirNodeAtOnceComeBack(t *testing.T) {
-	alone := *oneSeed != 0 || *crowdSize >= 1000
-	if !alone {
-		t.Parallel()
-	}
+	alone := stormAlone(t)
 	c := eventstest.StartCluster(t)
 	victim := c.LeaderOf(bus.Keys)
 	url := c.Nodes[victim].URL()
@@ -118,11 +115,44 @@ func TestF_VerifiersThatLoseTheirNodeAtOnceComeBack(t *testing.T) {
 			others, url = append(others, p), url+","+p.URL()
 		}
 	}
+	storm(t, c, url, alone, func() {
+		for _, p := range others {
+			p.Mend()
+		}
+		c.Nodes[victim].Kill()
+	}, c.Nodes[victim].Start)
+}
+
+// TestF_ServeVerifiersThatLoseItAtOnceComeBack is the same with serve, which is started again.
+func TestF_ServeVerifiersThatLoseItAtOnceComeBack(t *testing.T) {
+	alone := stormAlone(t)
+	c := startServe(t)
+	storm(t, c, c.URL(), alone, func() { c.Nodes[0].Kill(); c.Nodes[0].Start() }, func() {})
+}
+
+// stormAlone lets other tests run meanwhile, or reports that none do.
+func stormAlone(t *testing.T) bool {
+	t.Helper()
+	alone := *oneSeed != 0 || *crowdSize >= 1000
+	if !alone {
+		t.Parallel()
+	}
+	return alone
+}
+
+// storm has verifiers at a URL, of which lose takes the server away, and somebody who writes meanwhile. When all are up to date, restore puts right
+// what is still wrong.
+func storm(t *testing.T, c *eventstest.Cluster, url string, alone bool, lose, restore func()) {
+	t.Helper()
 	m := newCrowd(t, c, *crowdSize, url)
 	for _, b := range []bus.Bucket{bus.Keys, bus.Revocations} {
 		if have, err := consumers(c, b); err != nil || have < *crowdSize {
 			t.Fatalf("%s has %d consumers (%v), want %d", b, have, err, *crowdSize)
 		}
+	}
+	before, err := consumers(c, bus.Revocations) // those of serve, too
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var writing sync.WaitGroup
@@ -132,25 +162,24 @@ func TestF_VerifiersThatLoseTheirNodeAtOnceComeBack(t *testing.T) {
 	eventstest.Eventually(t, "something is written", func() bool { return latencies.count() > 10 })
 
 	quiet := latencies.take()
-	for _, p := range others {
-		p.Mend()
-	}
 	killed := time.Now()
-	c.Nodes[victim].Kill()
+	lose()
 	took := m.fresh(t, killed)
+	eventstest.Eventually(t, "something is written again", func() bool { return latencies.count() > 0 })
 	storm := latencies.take()
 	stop()
 	writing.Wait()
 	t.Logf("%d verifiers: fresh after p50 %v, p99 %v, all %v; writes acknowledged within p50 %v, p99 %v before, %v, %v, longest %v meanwhile", len(took),
 		at(took, 50), at(took, 99), at(took, 100), at(quiet, 50), at(quiet, 99), at(storm, 50), at(storm, 99), at(storm, 100))
-	if late := at(took, 100); alone && late > 30*time.Second { // beside other clusters it is as late as they let it be, but for fresh's limit
-		t.Errorf("it took %v until all verifiers were up to date", late)
+	const limit = 30 * time.Second
+	if late, slow := at(took, 100), at(storm, 100); alone && (late > limit || slow > limit) { // beside other clusters it is as late as they let it be
+		t.Errorf("it took %v until all verifiers were up to date, and %v until a write was acknowledged", late, slow)
 	}
-	c.Nodes[victim].Start()
+	restore()
 	for _, b := range []bus.Bucket{bus.Keys, bus.Revocations} {
 		eventstest.Eventually(t, string(b)+" has as many consumers as there are verifiers", func() bool {
 			have, err := consumers(c, b)
-			return err == nil && have == *crowdSize
+			return err == nil && have == before
 		})
 	}
 	t.Logf("no consumer is left over %v after the kill", time.Since(killed).Round(time.Millisecond))

@@ -49,7 +49,7 @@ func TestF_ServeHasADamagedStore(t *testing.T) {
 		if seed%2 == 0 {
 			how, what = n.Truncate, "something is cut off "
 		}
-		what += strings.TrimPrefix(how(t, []string{"*.blk", "*.blk", "meta.*"}[random.IntN(3)], random), n.Store())
+		what += strings.TrimPrefix(how(t, []string{"*.blk", "meta.*", "*.blk"}[seed%3], random), n.Store())
 		n.Log.Reset()
 		n.Start()
 		lost, told := afterDamage(t, c, want)

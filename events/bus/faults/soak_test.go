@@ -39,9 +39,13 @@ func serveRows() []row {
 //	go test ./events/bus/faults -run Soak -soak 1h -timeout 0
 //	go test ./events/bus/faults -run Soak -seeds 200 -timeout 0
 //
-// Several clusters go on beside each other. Without either flag, or -seed, it does nothing: the other tests do it with few seeds.
+// Several clusters go on beside each other. At the end it says, with -v, how it went. Without either flag, or -seed, it does nothing: the other tests do
+// it with few seeds.
 func TestSoak(t *testing.T) {
-	var next atomic.Uint64
+	var next, tried, failed atomic.Uint64
+	t.Cleanup(func() {
+		t.Logf("%d seeds tried, %d failed; longest stale without saying so: %v", tried.Load(), failed.Load(), time.Duration(longestSilent.Load()))
+	})
 	end := time.Now().Add(*soakTime)
 	take := func() (seed uint64, ok bool) {
 		switch seed = next.Add(1); {
@@ -70,7 +74,9 @@ func TestSoak(t *testing.T) {
 					c = start()
 				}
 				r := rows[seed%uint64(len(rows))]
+				tried.Add(1)
 				if !t.Run(fmt.Sprintf("%s, seed %d", r.name, seed), func(t *testing.T) { try(t, c, seed, true, r.happen) }) {
+					failed.Add(1)
 					c.End()
 					c = nil // what has failed on these servers may fail on them again
 				}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,7 +260,13 @@ func (tr *trial) check() {
 	}
 	t.Logf("seed %d: %d writes acknowledged, %d conflicts, %d unsent, %d never heard of; longest stale without saying so: %v",
 		tr.seed, counts[written], counts[conflict], counts[unsent], counts[unknown], silent)
+	for longest := longestSilent.Load(); int64(silent) > longest && !longestSilent.CompareAndSwap(longest, int64(silent)); {
+		longest = longestSilent.Load()
+	}
 }
+
+// longestSilent is for how long a verifier of any trial was stale without saying so, in nanoseconds.
+var longestSilent atomic.Int64
 
 func describe(log []events.Entry) string {
 	var b strings.Builder
