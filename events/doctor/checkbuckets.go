@@ -111,6 +111,28 @@ func checkMembers(f *facts) (found []Finding) {
 	return found
 }
 
+// checkStorage looks whether the servers' files may grow: a server that has taken all that it may refuses a revocation like any other write.
+func checkStorage(f *facts) (found []Finding) {
+	for _, n := range f.nodes {
+		if n.monitor == nil || !n.monitor.jetStream || n.monitor.room <= 0 {
+			continue
+		}
+		const mebi = 1 << 20
+		has := fmt.Sprintf("%s has %.1f of %.1f MiB for its files", n.label(), float64(n.monitor.taken)/mebi, float64(n.monitor.room)/mebi)
+		judge := fail
+		switch share := float64(n.monitor.taken) / float64(n.monitor.room); {
+		case share < 0.75:
+			found = append(found, ok("storage", "%s", has))
+			continue
+		case share < 0.9:
+			judge = warn
+		}
+		found = append(found, judge("storage", has+": when they are full, nobody can revoke anything",
+			"a quarter of them to be free", "see what else takes them, or raise max_file_store in jetstream {} of its configuration (or make the disk larger, where it is not set)"))
+	}
+	return found
+}
+
 // checkSync looks whether each server has a write on its disk before it acknowledges it: else a power failure loses revocations that were
 // acknowledged.
 func checkSync(f *facts) (found []Finding) {

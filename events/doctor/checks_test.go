@@ -125,6 +125,10 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, err: context.DeadlineExceeded}}
 		}), []string{"warn verifier", "warn not tried"}},
 		"a bucket that does not answer": {checkSettings, &facts{buckets: []*bucket{{Bucket: bus.Keys, err: context.DeadlineExceeded}}}, []string{"FAIL KEYS: no server answers for it in time"}},
+		"files with room":               {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75<<20 - 1} }), []string{"ok a has 75.0 of 100.0 MiB"}},
+		"files that will be full":       {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75 << 20} }), []string{"warn a has 75.0 of 100.0 MiB"}},
+		"files that are full":           {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 90 << 20} }), []string{"FAIL a has 90.0 of 100.0 MiB"}},
+		"files without a limit":         {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: -1, taken: 90 << 20} }), nil},
 		"a server that was not looked at": {checkSync, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, syncAlways: true, peers: 3} }),
 			[]string{"ok a writes", "warn 2 of 3 servers were not looked at"}},
 		"what is known of one server is not known of two": {checkSync, &facts{cfg: Config{SyncAlways: true}, nodes: several(one("a", nil), one("b", nil)).nodes}, []string{"warn a is unknown", "warn b is unknown"}},

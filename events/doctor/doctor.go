@@ -69,7 +69,7 @@ func Examine(ctx context.Context, cfg Config) Report {
 	r := Report{Server: f.conn.URL(), Version: f.conn.ServerVersion()}
 	for _, check := range []func(*facts) []Finding{
 		checkNodes, checkVersions, checkEncryption, checkMonitors, // the servers
-		checkSettings, checkReplicas, checkMembers, checkSync, checkConsumers, checkOwners, // the buckets
+		checkSettings, checkReplicas, checkMembers, checkSync, checkStorage, checkConsumers, checkOwners, // the buckets
 		checkClocks,
 		checkPlatform, checkRecords, checkFreshness, checkDelivery, // what is in them
 		checkAnonymous, checkRoles, // who may do what

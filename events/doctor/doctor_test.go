@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,6 +101,22 @@ func TestN_DoctorFindsWhatIsBroken(t *testing.T) {
 		"writes are synced every two minutes": {
 			setup: setup{options: func(_ int, o *server.Options) { o.SyncAlways, o.SyncInterval = false, 2*time.Minute }},
 			check: "sync", words: []string{"n0", "sync_interval is 2m0s", "needed: always"},
+		},
+		"the server's files may take no more": {
+			setup: setup{options: func(_ int, o *server.Options) { o.JetStreamMaxStore = 64 << 10 }},
+			broken: func(w *world) {
+				for i := 0; ; i++ {
+					_, err := w.js.Publish(t.Context(), bus.Keys.Subject(fmt.Sprint("key.orders.k", i)), bytes.Repeat([]byte(" "), 1000))
+					var refused *jetstream.APIError
+					if errors.As(err, &refused) && refused.ErrorCode == 10023 { // insufficient resources
+						return
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+			check: "storage", words: []string{"n0", "of 0.1 MiB", "nobody can revoke anything", "max_file_store"},
 		},
 		"a writer of one name can erase all": {
 			broken: stream(bus.Keys, func(c *jetstream.StreamConfig) { c.AllowRollup, c.DenyPurge = true, false }),

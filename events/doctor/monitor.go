@@ -36,6 +36,8 @@ type monitor struct {
 	peers      int // how many servers keep JetStream's data together; 0: it is not said
 	syncAlways bool
 	sync       time.Duration
+	room       int64      // bytes that the server's files may take; not positive: as many as there are
+	taken      uint64     // bytes of them that are taken
 	followers  []follower // of the buckets, on this server
 	listErr    error      // why they could not be listed
 }
@@ -62,7 +64,11 @@ type variables struct {
 		Config *struct {
 			SyncAlways   bool          `json:"sync_always"`
 			SyncInterval time.Duration `json:"sync_interval"`
+			MaxStorage   int64         `json:"max_storage"`
 		} `json:"config"`
+		Stats struct {
+			Storage uint64 `json:"storage"`
+		} `json:"stats"`
 		Meta struct {
 			Size int `json:"cluster_size"`
 		} `json:"meta"`
@@ -107,6 +113,7 @@ func readMonitor(ctx context.Context, address string, clock func() time.Time) *m
 	m.id, m.name, m.version, m.now = short(v.ID), short(v.Name), short(v.Version), v.Now
 	if c := v.JetStream.Config; c != nil {
 		m.jetStream, m.syncAlways, m.sync, m.peers = true, c.SyncAlways, c.SyncInterval, v.JetStream.Meta.Size
+		m.room, m.taken = c.MaxStorage, v.JetStream.Stats.Storage
 	}
 	var s streams
 	m.listErr = get(ctx, address, "/jsz?accounts=true&consumers=true&config=true&limit=1024", maxConsumers, &s)
