@@ -5,7 +5,8 @@
 //
 //	nats-1, nats-2, nats-3  ca.pem, tls.pem, tls.key; users.conf, which the server's configuration includes
 //	init                    ca.pem; admin.nk
-//	issuer-1, issuer-2      ca.pem; issuer.nk, operator.nk
+//	issuer-1                ca.pem; issuer.nk, operator.nk
+//	issuer-2                ca.pem; issuer.nk
 //	billing, gate           ca.pem; verifier.nk
 //	nginx                   tls.pem, tls.key
 //	operator                ca.pem; operator.nk, for you
@@ -52,7 +53,7 @@ func services() []service {
 	return append(all,
 		service{name: "init", ca: true, roles: []string{"admin"}},
 		service{name: "issuer-1", ca: true, roles: []string{"issuer", "operator"}},
-		service{name: "issuer-2", ca: true, roles: []string{"issuer", "operator"}},
+		service{name: "issuer-2", ca: true, roles: []string{"issuer"}},
 		service{name: "billing", ca: true, roles: []string{"verifier"}},
 		service{name: "gate", ca: true, roles: []string{"verifier"}},
 		service{name: "nginx", hosts: []string{"localhost"}},

@@ -75,10 +75,10 @@ func testCredentials(t *testing.T, s setup) {
 	}
 	want := []string{
 		"setup/authority.pem", "setup/init-admin.nk", "setup/issuer-1-issuer.nk", "setup/issuer-1-operator.nk", "setup/issuer-2-issuer.nk",
-		"setup/issuer-2-operator.nk", "setup/billing-verifier.nk", "setup/gate-verifier.nk", "setup/operator-operator.nk",
+		"setup/billing-verifier.nk", "setup/gate-verifier.nk", "setup/operator-operator.nk",
 		"init/ca.pem", "init/admin.nk", "operator/ca.pem", "operator/operator.nk", "nginx/tls.pem", "nginx/tls.key",
 		"billing/ca.pem", "billing/verifier.nk", "gate/ca.pem", "gate/verifier.nk",
-		"issuer-1/ca.pem", "issuer-1/issuer.nk", "issuer-1/operator.nk", "issuer-2/ca.pem", "issuer-2/issuer.nk", "issuer-2/operator.nk",
+		"issuer-1/ca.pem", "issuer-1/issuer.nk", "issuer-1/operator.nk", "issuer-2/ca.pem", "issuer-2/issuer.nk",
 	}
 	for _, n := range []string{"nats-1", "nats-2", "nats-3"} {
 		want = append(want, n+"/ca.pem", n+"/tls.pem", n+"/tls.key", n+"/users.conf")
@@ -168,7 +168,7 @@ func testServers(t *testing.T, s setup) {
 		t.Errorf("routes %v, not advertised: %v", o.Routes, o.Cluster.NoAdvertise)
 	case o.NoAuthUser != "" || o.Websocket.Port != 0 || o.MQTT.Port != 0 || o.LeafNode.Port != 0:
 		t.Error("there is a way in without a credential")
-	case len(o.Nkeys) != 8:
+	case len(o.Nkeys) != 7:
 		t.Errorf("%d users", len(o.Nkeys))
 	}
 	for _, u := range o.Nkeys {
