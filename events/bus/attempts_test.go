@@ -56,6 +56,27 @@ func TestN_WatchThatHasLastedIsReplacedAtOnce(t *testing.T) {
 	})
 }
 
+// TestN_WatchThatWasCurrentAndFellSilentIsReplacedAtOnce comes after so many failures that attempts have become rare.
+func TestN_WatchThatWasCurrentAndFellSilentIsReplacedAtOnce(t *testing.T) {
+	scripted(t, func() *script { return newScript(1) }, func(t *testing.T, s *script, _ *bus.Feed, _ *strictFold) {
+		await := func(n int) {
+			for s.attempts() < n {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		for i := range 9 {
+			s.watch().failed <- errors.New("cut")
+			await(i + 2)
+		}
+		s.send(1, 0)
+		current := time.Now()
+		await(11)
+		if took := time.Since(current); took > 7500*time.Millisecond { // it takes seven seconds to be silent
+			t.Errorf("it took %s to replace a watch that had fallen silent", took)
+		}
+	})
+}
+
 func TestN_FlickeringWatchIsReplacedMoreAndMoreRarely(t *testing.T) {
 	scripted(t, func() *script { return newScript(1) }, func(t *testing.T, s *script, _ *bus.Feed, _ *strictFold) {
 		start := time.Now()

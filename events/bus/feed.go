@@ -56,6 +56,7 @@ type Feed struct {
 	// The rest belongs to the goroutine of run.
 	last    events.Entry // the last message applied
 	grown   time.Time    // when the stream was last known to be longer than before
+	current time.Time    // since when the last session has been current; zero: it never was
 	whole   bool         // there was nothing to come after last: what is applied is the bucket as it was then
 	full    bool         // the next watch starts from the beginning
 	hurried bool         // the stream's state is read often until the full read is compared with it
@@ -69,8 +70,10 @@ const (
 	lastRewatch  = 30 * time.Second
 	// reconnectJitter spreads the watches that a server's restart makes all followers start at once.
 	reconnectJitter = 250 * time.Millisecond
-	// steady is how long a watch must have lived for the one after it to be made without delay.
+	// steady is how long a watch must have lived for the one after it to be made without delay,
 	steady = 10 * time.Second
+	// steadyCurrent how long it must have been current: less than it takes to notice that it has fallen silent.
+	steadyCurrent = 5 * time.Second
 )
 
 // Follow starts to follow a bucket; stop it with [Feed.Close]. It does not wait: see [Feed.CaughtUp].
@@ -149,7 +152,7 @@ func (f *Feed) run(ctx context.Context) {
 		}
 		f.note(func(st *FeedStatus) { st.Gaps++; st.Err = err })
 		f.log.Warn().Err(err).Bool("resync", f.full).Uint64("revision", f.last.Revision).Msg("feed interrupted")
-		if time.Since(began) > steady {
+		if time.Since(began) > steady || !f.current.IsZero() && time.Since(f.current) > steadyCurrent {
 			attempt = 0
 		}
 		if f.pause(ctx, attempt) != nil {

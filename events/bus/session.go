@@ -75,6 +75,7 @@ type check struct {
 func (f *Feed) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{feed: f, checks: make(chan check, 1)}
+	f.current = time.Time{}
 	defer s.asking.Wait()
 	defer cancel()
 	c := f.read(ctx, f.patience())
@@ -278,6 +279,7 @@ func (s *session) becomeCurrent() {
 	f := s.feed
 	f.late = false
 	s.current = time.Now()
+	f.current = s.current
 	if s.full {
 		f.follower.Commit()
 		f.full = false

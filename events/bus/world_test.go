@@ -122,6 +122,8 @@ func (w *world) deliver(e events.Entry) eventstest.Fate {
 		return eventstest.Lost
 	case n == 1, n == 2:
 		return eventstest.Twice
+	case n < 6:
+		return eventstest.Early
 	}
 	return eventstest.Delivered
 }

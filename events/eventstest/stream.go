@@ -26,6 +26,7 @@ const (
 	Delivered Fate = iota
 	Lost           // it does not arrive, and the watch finds out when the next one does
 	Twice          // it arrives twice
+	Early          // it says that nothing is left to come after it, whatever is
 )
 
 // Faults are the places at which a test can interfere with a [Stream]. They are called one at a time. A nil one does nothing.

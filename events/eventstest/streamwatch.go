@@ -134,6 +134,8 @@ func (w *watch) look(heartbeat bool) (batch []bus.Delivery, changed, flowing <-c
 		return nil, closed(), nil
 	case Twice:
 		return []bus.Delivery{d, d}, nil, nil
+	case Early:
+		d.Pending = 0
 	}
 	return []bus.Delivery{d}, nil, nil
 }
