@@ -1,10 +1,13 @@
 package events
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // Diff tells emit what a reader of before sees change when it goes over to after: the changes that were missed while a
 // feed was interrupted, each with the revision at which after has it (what is gone has after's own). Only the last state counts:
-// of a key that came and went nothing is told. Its cost is in the size of both sets.
+// of a key that came and went nothing is told. A revision alone says little: a bucket that was restored gives it twice. Its cost is in the size of both sets.
 func Diff(before, after *Set, emit func(Change)) {
 	d := differ{before, after, emit}
 	for e := range after.Issuers() {
@@ -48,7 +51,7 @@ func (d differ) gone(event Event, name RecordName) {
 }
 
 func (d differ) issuer(old, e *IssuerEntry) {
-	if old != nil && old.Revision == e.Revision && d.before.contested(old) == d.after.contested(e) {
+	if old != nil && old.Revision == e.Revision && reflect.DeepEqual(old.Record, e.Record) && d.before.contested(old) == d.after.contested(e) {
 		return
 	}
 	event, reason := d.after.issuerEvent(e, old == nil)
@@ -62,7 +65,7 @@ func (d differ) key(old, e *KeyEntry) {
 	if e.RevokedBy != 0 && old.RevokedBy == 0 {
 		d.tell(Change{Event: KeyWasRevoked, Name: RevokedRecord(e.Issuer, e.KeyID).String(), Revision: e.RevokedBy, Reason: e.Reason.Reason})
 	}
-	if e.Record == nil || old.Record != nil && old.Revision == e.Revision {
+	if e.Record == nil || old.Record != nil && old.Revision == e.Revision && reflect.DeepEqual(old.Record, e.Record) {
 		return
 	}
 	at := time.Unix(e.Modified, 0)

@@ -133,6 +133,26 @@ func TestDiffTellsWhatWasLostAndWhatWasRejected(t *testing.T) {
 	}
 }
 
+// TestDiffTellsOfOtherRecordsAtTheSameRevision: a bucket was set back and written to again, as often as before.
+func TestDiffTellsOfOtherRecordsAtTheSameRevision(t *testing.T) {
+	written := func(issuer, key string) *Set {
+		b := newBucket()
+		b.put("issuer.orders", issuer)
+		b.put("key.orders.k1", key)
+		return fold(b.all)
+	}
+	before := written(`{"type":"client","status":"active"}`, keyJSON(1))
+	var told recorder
+	Diff(before, written(`{"type":"client","status":"active"}`, keyJSON(1)), told.emit)
+	if got := told.take(); got != nil {
+		t.Errorf("the same was written, and %q is told", got)
+	}
+	Diff(before, written(`{"type":"client","status":"disabled"}`, keyJSON(2)), told.emit)
+	if got, want := told.take(), []string{"issuer disabled issuer.orders", "key registered key.orders.k1"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
 func TestLeases(t *testing.T) {
 	lease := func(b *bucket, kid string, n int, exp time.Time) {
 		b.putUntil("key.platform."+kid, keyJSON(n, fmt.Sprintf(`"exp":%d`, exp.Unix())), exp.Add(LeaseKeep))
