@@ -34,9 +34,16 @@ type unknownKeyReporter interface {
 	ReportUnknownKey(issuer events.Name, kid events.KeyID)
 }
 
+// A Feed may also be one of these, if it can find out that a server does not deliver all that it has.
+type missingReporter interface {
+	Missing() uint64
+}
+
 var (
 	_ Feed               = (*bus.KeySet)(nil)
 	_ Feed               = (*snapshot.Set)(nil)
+	_ missingReporter    = (*bus.KeySet)(nil)
+	_ missingReporter    = (*snapshot.Set)(nil)
 	_ unknownKeyReporter = (*bus.KeySet)(nil)
 	_ unknownKeyReporter = (*snapshot.Set)(nil)
 )
@@ -158,13 +165,20 @@ type Status struct {
 	Confirmed bool          // whether the set was ever known to be complete
 	Staleness time.Duration // time since it was last known to be; without meaning if it never was
 	Stale     bool          // older than MaxStaleness: every token is undecided
+	// Missing is how many messages the NATS server says are in the buckets, and does not deliver: its files are damaged. Revocations
+	// may be among them. The rest is in force.
+	Missing uint64
 }
 
 // Status tells how current the set is.
 func (v *Verifier) Status() Status {
 	confirmed := v.feed.Confirmed()
 	age := bus.Staleness(v.cfg.Now(), confirmed)
-	return Status{Revision: v.feed.Keys().Revision(), Confirmed: !confirmed.IsZero(), Staleness: age, Stale: v.tooOld(age)}
+	status := Status{Revision: v.feed.Keys().Revision(), Confirmed: !confirmed.IsZero(), Staleness: age, Stale: v.tooOld(age)}
+	if r, ok := v.feed.(missingReporter); ok {
+		status.Missing = r.Missing()
+	}
+	return status
 }
 
 func (v *Verifier) tooOld(age time.Duration) bool {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/doctor"
+	"github.com/keyherald/keyherald/events/eventstest"
+	"github.com/keyherald/keyherald/verifier"
 )
 
 func TestF_WhatTheServerCannotReadIsSaidByStatusDoctorAndMetrics(t *testing.T) {
@@ -92,5 +94,14 @@ func TestF_WhatTheServerCannotReadIsSaidByStatusDoctorAndMetrics(t *testing.T) {
 	}
 	if len(missing) != 3 || missing["KEYS"] != 1 || missing["REVOCATIONS"] != 0 {
 		t.Errorf("the metrics say %v", missing)
+	}
+
+	for how, snapshot := range map[string]string{"a verifier": "", "a verifier with a snapshot": filepath.Join(t.TempDir(), "snapshot")} {
+		v, err := verifier.Connect(t.Context(), verifier.Config{NATS: f.url, SeedFile: f.key(bus.Verifier), Audience: "https://billing", Snapshot: snapshot})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		eventstest.Eventually(t, how+" knows what is missing", func() bool { return v.Status().Missing == 1 })
 	}
 }

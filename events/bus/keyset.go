@@ -115,6 +115,9 @@ func (k *KeySet) Status() KeySetStatus {
 	return KeySetStatus{Keys: k.keysFeed.Status(), Revocations: k.revFeed.Status()}
 }
 
+// Missing is how many messages of both buckets the server says are there, and does not deliver: its files are damaged.
+func (k *KeySet) Missing() uint64 { return k.keysFeed.Status().Missing + k.revFeed.Status().Missing }
+
 // Wait returns when the sets have caught up with their buckets, or with the reason why they have not when ctx ends.
 func (k *KeySet) Wait(ctx context.Context) error {
 	for _, f := range []*Feed{k.keysFeed, k.revFeed} {

@@ -40,6 +40,7 @@ type figure struct {
 //	verifier_revision                      complete up to here
 //	verifier_staleness_seconds             time since the set was last known to be complete; +Inf if it never was
 //	verifier_stale                         1 if every token is undecided
+//	verifier_missing_messages              messages that the NATS server has and does not deliver: its files are damaged
 //	verifier_issuers, verifier_keys, verifier_revoked_tokens
 func NewCollector(source Source) prometheus.Collector {
 	c := &collector{
@@ -59,6 +60,7 @@ func NewCollector(source Source) prometheus.Collector {
 	add(gauge, "revision", "The set has everything in the bucket up to this revision.", func(s *verifier.Stats) float64 { return float64(s.Revision) })
 	add(gauge, "staleness_seconds", "Time since the set was last known to be complete.", staleness)
 	add(gauge, "stale", "1 if the set is older than the staleness limit, so that no token is decided.", stale)
+	add(gauge, "missing_messages", "Messages that the NATS server says are in the buckets, and does not deliver: its files are damaged.", func(s *verifier.Stats) float64 { return float64(s.Missing) })
 	add(gauge, "issuers", "Issuers in the set.", func(s *verifier.Stats) float64 { return float64(s.Issuers) })
 	add(gauge, "keys", "Keys in the set, revoked ones included.", func(s *verifier.Stats) float64 { return float64(s.Keys) })
 	add(gauge, "revoked_tokens", "Single tokens that are revoked and have not ended.", func(s *verifier.Stats) float64 { return float64(s.Revocations) })

@@ -25,7 +25,7 @@ func some() figures {
 	f := figures{
 		Accepted: 11, CacheHits: 7, Refused: map[verifier.Reason]uint64{}, CachedTokens: 5, CacheMemory: 4096, KeyTables: 3, KeyTableMemory: 45056,
 		TableBuilds: 9, Issuers: 21, Keys: 22, Revocations: 23,
-		Status: verifier.Status{Revision: 77, Confirmed: true, Staleness: 1500 * time.Millisecond, Stale: true},
+		Status: verifier.Status{Revision: 77, Confirmed: true, Staleness: 1500 * time.Millisecond, Stale: true, Missing: 4},
 	}
 	for i, reason := range verifier.Reasons() {
 		f.Refused[reason] = uint64(100 + i)
@@ -60,7 +60,7 @@ func TestEveryFigureIsInTheScrape(t *testing.T) {
 	want := map[string]float64{
 		"verifier_tokens_total accepted ": 11, "verifier_cache_hits_total": 7, "verifier_cached_tokens": 5, "verifier_cache_bytes": 4096,
 		"verifier_key_tables": 3, "verifier_key_table_bytes": 45056, "verifier_key_tables_built_total": 9, "verifier_issuers": 21, "verifier_keys": 22,
-		"verifier_revoked_tokens": 23, "verifier_revision": 77, "verifier_staleness_seconds": 1.5, "verifier_stale": 1,
+		"verifier_revoked_tokens": 23, "verifier_revision": 77, "verifier_staleness_seconds": 1.5, "verifier_stale": 1, "verifier_missing_messages": 4,
 	}
 	for reason, n := range source.Refused {
 		outcome := "refused"
@@ -73,8 +73,8 @@ func TestEveryFigureIsInTheScrape(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	if fields := reflect.TypeFor[verifier.Stats]().NumField() + reflect.TypeFor[verifier.Status]().NumField() - 1; fields != 15 {
-		t.Errorf("the statistics have %d figures: this test knows 15", fields)
+	if fields := reflect.TypeFor[verifier.Stats]().NumField() + reflect.TypeFor[verifier.Status]().NumField() - 1; fields != 16 {
+		t.Errorf("the statistics have %d figures: this test knows 16", fields)
 	}
 }
 

@@ -265,6 +265,14 @@ func (s *Set) Confirmed() time.Time {
 	return s.begin.Confirmed
 }
 
+// Missing is that of the live set; see [bus.KeySet.Missing]. Zero while there is none.
+func (s *Set) Missing() uint64 {
+	if k := s.live.Load(); k != nil {
+		return k.Missing()
+	}
+	return 0
+}
+
 // ReportUnknownKey tells of a kid that is not there; see [bus.KeySet.ReportUnknownKey]. While there is no connection, there is nobody to tell.
 func (s *Set) ReportUnknownKey(issuer events.Name, kid events.KeyID) {
 	if k := s.live.Load(); k != nil {
