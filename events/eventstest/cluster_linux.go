@@ -138,17 +138,17 @@ func buildKeyherald(t testing.TB) string {
 	return binary
 }
 
-// StartIssuer starts a node of the token service on the cluster, which stops answering when its records are older than that. It returns the URL
+// StartIssuer starts a node of the token service that knows the given servers of the cluster, and stops answering when its records are older than that. It returns the URL
 // at which it says whether it is ready.
-func (c *Cluster) StartIssuer(maxStaleness time.Duration, issuer string) (ready string) {
+func (c *Cluster) StartIssuer(url string, maxStaleness time.Duration, issuer string) (ready string) {
 	c.t.Helper()
 	address := FreeAddress(c.t)
 	p := NewProcess(c.t, buildKeyherald(c.t), "serve", "--data", filepath.Join(c.t.TempDir(), "data"), "--http", address, "--issuer", issuer,
-		"--nats", c.URL(), "--nkey", c.KeyFile(bus.Issuer), "--registry-nkey", c.KeyFile(bus.Operator), "--max-staleness", maxStaleness.String())
+		"--nats", url, "--nkey", c.KeyFile(bus.Issuer), "--registry-nkey", c.KeyFile(bus.Operator), "--max-staleness", maxStaleness.String())
 	p.Start()
 	c.t.Cleanup(func() {
 		if c.t.Failed() {
-			c.t.Logf("the issuer: %s", p.Log.String())
+			c.t.Logf("the issuer at %s: %s", url, p.Log.String())
 		}
 	})
 	return "http://" + address + "/readyz"

@@ -142,13 +142,9 @@ func (tr *trial) damaged() {
 	n.Start()
 	tr.during(tr.between(time.Second, 3*time.Second))
 	tr.t.Logf("damaged: %s", what)
-	const enough = 20 // looks in a row: right after the start, the others think that it still has everything
+	const enough = 20 // looks in a row: right after the start, the others think that it still has everything, of a quiet bucket for longer
 	said := regexp.MustCompile(`\[(WRN|ERR)\].*(corrupt|checksum)`)
 	for end, ready := time.Now().Add(eventstest.Patience), 0; ready < enough; tr.during(100 * time.Millisecond) {
-		if ready++; tr.Ready() {
-			continue
-		}
-		ready = 0
 		log := n.Log.String()[before:]
 		if said.MatchString(log) {
 			n.Kill()
@@ -156,6 +152,10 @@ func (tr *trial) damaged() {
 			n.Start()
 			return
 		}
+		if ready++; tr.Ready() {
+			continue
+		}
+		ready = 0
 		if time.Now().After(end) {
 			tr.t.Fatalf("the node has not everything, and does not say that %s is damaged:\n%s", what, log)
 		}

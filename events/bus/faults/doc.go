@@ -21,7 +21,7 @@
 //	paused                                       TestF_ServeIsPaused, TestF_ClusterLeaderOrTwoNodesArePaused
 //	the same, with a node of the token service   TestF_AnIssuerIsNotReadyWhileItsClusterDoesNotDecide
 //	verifiers cut off                            TestF_ServeLosesItsVerifiers, TestF_ClusterVerifiersAreCutOff
-//	partition                                    TestF_ClusterIsPartitioned
+//	partition                                    TestF_ClusterIsPartitioned, TestF_AnIssuerOnTheSideOfTheFewIsNotReady
 //	a write right after its leader is lost       TestF_ClusterWritesWaitForTheNextLeader
 //	two paused, the third killed, and so on      TestF_ClusterNodesArePausedAndKilledInTurn
 //	damaged files                                TestF_ServeHasADamagedStore, TestF_ClusterNodeHasADamagedStore; in packages embedded and bus:
@@ -29,9 +29,11 @@
 //	deleted store of a node                      TestF_ClusterNodeLosesItsStore
 //	restored from a backup, or made again        TestF_ServeBucketIsRestoredOrMadeAgain, TestF_ClusterBucketIsRestoredOrMadeAgain
 //	rollup, purge, delete                        TestF_ClusterWritersEraseNothing; TestN_RollupErasesNothing and its neighbours in package embedded
-//	all verifiers reconnect at once              TestF_VerifiersThatLoseTheirNodeAtOnceComeBack
+//	all verifiers reconnect at once              TestF_VerifiersThatLoseTheirNodeAtOnceComeBack, TestF_ServeVerifiersThatLoseItAtOnceComeBack
+//	several writers of one record                TestN_ClusterWritesReplaceExactlyOneRevision
 //	disk full                                    TestF_ServeHasNoRoomOnItsDisk
-//	clock set an hour forward or back            TestP4_StalenessGoesByTheClockThatHasSeenMore in package verifier
+//	clock set an hour forward or back            TestP4_StalenessGoesByTheClockThatHasSeenMore in package verifier,
+//	                                             TestF_StalenessOfANodeGoesByTheClockThatHasSeenMore in package issuer
 //
 // A seed fixes what happens, and when; not what the servers and the machine make of it, so a failure may have to be repeated a few times, as it says
 // itself. There are few seeds here, and things last only as long as it takes to see what comes of them; TestSoak goes on for as long as
