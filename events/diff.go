@@ -7,7 +7,8 @@ import (
 
 // Diff tells emit what a reader of before sees change when it goes over to after: the changes that were missed while a
 // feed was interrupted, each with the revision at which after has it (what is gone has after's own). Only the last state counts:
-// of a key that came and went nothing is told. A revision alone says little: a bucket that was restored gives it twice. Its cost is in the size of both sets.
+// of a key that came and went nothing is told. A revision alone says little: a bucket that was restored gives it twice. The cost is in the size of
+// both sets.
 func Diff(before, after *Set, emit func(Change)) {
 	d := differ{before, after, emit}
 	for e := range after.Issuers() {

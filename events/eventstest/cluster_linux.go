@@ -138,8 +138,8 @@ func buildKeyherald(t testing.TB) string {
 	return binary
 }
 
-// StartIssuer starts a node of the token service that knows the given servers of the cluster, and stops answering when its records are older than that. It returns the URL
-// at which it says whether it is ready.
+// StartIssuer starts a node of the token service that knows the given servers of the cluster, and stops answering when its records are older than
+// maxStaleness. It returns the URL at which it says whether it is ready.
 func (c *Cluster) StartIssuer(url string, maxStaleness time.Duration, issuer string) (ready string) {
 	c.t.Helper()
 	address := FreeAddress(c.t)
