@@ -192,6 +192,9 @@ func (c *Cluster) users() string {
 			c.t.Fatal(err)
 		}
 		may := role.Permissions(bus.InboxPrefix(public))
+		if role == bus.Admin {
+			may.Publish = append(may.Publish, stepDown+">")
+		}
 		fmt.Fprintf(&b, "{ nkey: %s, permissions: { publish: { allow: [%s] }, subscribe: { allow: [%s] } } }\n",
 			public, quoted(may.Publish), quoted(may.Subscribe))
 	}
