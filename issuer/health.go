@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
-	"github.com/keyherald/keyherald/events/bus"
 )
 
 // Ready returns why the node cannot issue tokens now, or nil if it can.
@@ -52,7 +51,7 @@ func (n *Node) checkAge(confirmed, now time.Time) error {
 	if confirmed.IsZero() {
 		return errors.New("the records have not been read completely yet")
 	}
-	if age := bus.Staleness(now, confirmed); n.cfg.MaxStaleness > 0 && age > n.cfg.MaxStaleness {
+	if age := events.Staleness(now, confirmed); n.cfg.MaxStaleness > 0 && age > n.cfg.MaxStaleness {
 		return fmt.Errorf("the records were confirmed %v ago: more than the %v that are allowed", age.Round(time.Second), n.cfg.MaxStaleness)
 	}
 	return nil

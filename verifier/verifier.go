@@ -173,7 +173,7 @@ type Status struct {
 // Status tells how current the set is.
 func (v *Verifier) Status() Status {
 	confirmed := v.feed.Confirmed()
-	age := bus.Staleness(v.cfg.Now(), confirmed)
+	age := events.Staleness(v.cfg.Now(), confirmed)
 	status := Status{Revision: v.feed.Keys().Revision(), Confirmed: !confirmed.IsZero(), Staleness: age, Stale: v.tooOld(age)}
 	if r, ok := v.feed.(missingReporter); ok {
 		status.Missing = r.Missing()

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/keyherald/keyherald/events"
-	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/verifier/jws"
 )
 
@@ -49,7 +48,7 @@ func (v *Verifier) VerifyRequest(token string, r Request) (*Token, error) {
 	// taken for. The other way round, what an old set lacks would be judged by the confirmation of the next.
 	confirmed := v.feed.Confirmed()
 	set, now := v.feed.Keys(), v.cfg.Now()
-	age := bus.Staleness(now, confirmed)
+	age := events.Staleness(now, confirmed)
 	if v.tooOld(age) {
 		return nil, v.counts.refused(errStale)
 	}

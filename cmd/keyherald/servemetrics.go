@@ -92,7 +92,7 @@ func (m *feedMetrics) Collect(metrics chan<- prometheus.Metric) {
 	}
 	for bucket, confirmed := range map[bus.Bucket]time.Time{bus.Keys: m.keys.Confirmed(), bus.Clients: m.clients.Confirmed()} {
 		if !confirmed.IsZero() {
-			gauge(m.freshness, bus.Staleness(now, confirmed).Seconds(), string(bucket))
+			gauge(m.freshness, events.Staleness(now, confirmed).Seconds(), string(bucket))
 		}
 	}
 	set := m.keys.Keys()

@@ -91,7 +91,7 @@ func makeStatus(keys *bus.KeySet, conn *bus.Conn, now time.Time) statusReport {
 			string(bus.Keys):        bucketStatus(feeds.Keys),
 			string(bus.Revocations): bucketStatus(feeds.Revocations),
 		},
-		FreshnessMS: float64(bus.Staleness(now, keys.Confirmed()).Milliseconds()),
+		FreshnessMS: float64(events.Staleness(now, keys.Confirmed()).Milliseconds()),
 		Issuers:     []issuerReport{},
 		Keys:        map[string]int{},
 		Revoked:     keys.Revocations().Len(),

@@ -17,7 +17,8 @@ import (
 // meanwhile. That is too short for an election.
 //
 // A replica of nats-server 2.15 that has got everything again begins to answer reads when it hears who leads. If it heard that before its stream was
-// made, it does not until there is another leader; clients do not notice, for another replica answers. So the leader is asked to step down, then.
+// made, it may not until there is another leader; clients do not notice, for another replica answers. So the leader is asked to step down, if
+// that lasts.
 func (c *Cluster) Replicas(b bus.Bucket) [][]events.Entry {
 	c.t.Helper()
 	c.WaitReady()
@@ -31,23 +32,21 @@ func (c *Cluster) Replicas(b bus.Bucket) [][]events.Entry {
 			c.t.Log(err)
 		}
 	}()
-	var calm time.Time // not to be cut again before
-	mute := time.Now().Add(patienceWithReads)
+	const lasts, settling = 30 * time.Second, 5 * time.Second
+	var calm time.Time // not to be cut before
+	began, asked := time.Now(), false
 	Eventually(c.t, "every node answers alone for "+string(b), func() bool {
 		if time.Now().Before(calm) || !c.Ready() { // no more, after it was cut and mended
 			return false
 		}
-		if time.Now().After(mute) {
+		if !asked && time.Since(began) > lasts {
 			_, err := c.Admin().JetStream().Conn().Request(stepDown+b.Stream(), nil, settling)
-			c.t.Logf("the leader of %s was asked to step down (%v): %v", b, err, errors.Join(errs...))
-			calm, mute = time.Now().Add(settling), time.Now().Add(patienceWithReads)
+			c.t.Logf("the leader of %s was asked to step down (%v), because of %v", b, err, errors.Join(errs...))
+			calm, asked = time.Now().Add(settling), true
 			return false
 		}
 		c.Partition()
-		defer func() {
-			c.Mend()
-			calm = time.Now().Add(settling)
-		}()
+		defer c.Mend()
 		var reading sync.WaitGroup
 		for i, conn := range conns {
 			reading.Go(func() { replicas[i], errs[i] = read(conn.JetStream().Conn(), b) })
@@ -58,14 +57,8 @@ func (c *Cluster) Replicas(b bus.Bucket) [][]events.Entry {
 	return replicas
 }
 
-const (
-	// settling is more than a replica takes, in peace, to answer reads after it has got everything: it looks every two seconds whether it has.
-	settling = 3 * time.Second
-	// patienceWithReads is how long a replica may answer no reads until the leader is asked to step down.
-	patienceWithReads = 10 * time.Second
-	// stepDown is where a stream's leader is asked to be none any more.
-	stepDown = "$JS.API.STREAM.LEADER.STEPDOWN."
-)
+// stepDown is where a stream's leader is asked to be none any more.
+const stepDown = "$JS.API.STREAM.LEADER.STEPDOWN."
 
 // read gets all messages of a bucket from whichever replica the server asks: its own, if it has one.
 func read(nc *nats.Conn, b bus.Bucket) (all []events.Entry, err error) {
