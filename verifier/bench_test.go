@@ -125,7 +125,9 @@ func BenchmarkVerify(b *testing.B) {
 			c.compare(b, func(i int) { _, _ = v.Verify(tokens[i%n]) })
 			after := v.Stats()
 			hits, all := after.CacheHits-before.CacheHits, after.Accepted-before.Accepted
-			if hits < all-all/1000 {
+			// Tokens that share a bucket with more of them than it has room for push each other out: two to four of 1,000, for one random
+			// seed of the hash in fifty.
+			if hits < all-all/100 {
 				b.Errorf("%d of %d were in the cache", hits, all)
 			}
 		})
