@@ -68,7 +68,7 @@ func TestAnOperatorSeesWhatANodeDoes(t *testing.T) {
 	for _, line := range []string{
 		`keyherald_requests_total{endpoint="token",grant="client_credentials",method="client_secret_post",outcome="ok"} 2`,
 		`keyherald_requests_total{endpoint="token",grant="client_credentials",method="",outcome="invalid_client"} 1`,
-		`keyherald_feed_complete{bucket="CLIENTS"} 1`, `keyherald_feed_missing_messages{bucket="KEYS"} 0`, `keyherald_issuer_ready 1`, `keyherald_keys{state="pending"} 0`,
+		`keyherald_feed_complete{bucket="CLIENTS"} 1`, `keyherald_feed_missing_messages{bucket="KEYS"} 0`, `keyherald_issuer_ready 1`, `keyherald_nats_writable 1`, `keyherald_keys{state="pending"} 0`,
 		`keyherald_issuers{status="active",type="client"} 2`,
 	} {
 		if !slices.Contains(metrics, line) {

@@ -20,6 +20,8 @@ type addresses struct {
 	operator *bus.Config // nil: this process may not register anybody
 	url      string      // for people, and for verifiers elsewhere
 	local    *address    // of the embedded server; nil: another one
+	// unwritable is why the embedded server takes no writes, or nil.
+	unwritable func() error
 	// verifierInbox is the inbox prefix of the embedded server's verifiers.
 	verifierInbox string
 	certificate   *natsCertificate
@@ -52,7 +54,7 @@ func (c *serveCmd) openBus(ctx context.Context, a *app) (addresses, func(), erro
 		local: &address{
 			NATS: server.URL(), NATSCA: c.NATSTLSCA, NATSName: name, Issuer: c.Issuer, HTTP: c.HTTP, SyncAlways: server.SyncAlways(),
 		},
-		verifierInbox: server.InboxPrefix(bus.Verifier), certificate: certificate,
+		unwritable: server.Unwritable, verifierInbox: server.InboxPrefix(bus.Verifier), certificate: certificate,
 	}
 	stop := func() {
 		if err := server.Close(); err != nil {

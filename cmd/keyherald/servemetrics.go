@@ -108,6 +108,13 @@ func (m *feedMetrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge(m.up, boolean(m.ready() == nil))
 }
 
+// natsWritable shows whether the embedded server takes writes; of another server, its own metrics tell.
+func natsWritable(unwritable func() error) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "nats_writable", Help: "1 if the embedded NATS server takes writes, 0 if it could not write to its files and so takes no revocations either.",
+	}, func() float64 { return boolean(unwritable() == nil) })
+}
+
 func boolean(yes bool) float64 {
 	if yes {
 		return 1

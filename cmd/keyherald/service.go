@@ -144,6 +144,11 @@ func (s *service) mount(ours prometheus.Registerer) error {
 	if err := ours.Register(newFeedMetrics(s.keys, s.clients, s.node.Ready)); err != nil {
 		return err
 	}
+	if s.at.unwritable != nil {
+		if err := ours.Register(natsWritable(s.at.unwritable)); err != nil {
+			return err
+		}
+	}
 	refreshing, err := s.cmd.refreshTask(s.app, s.office, ours)
 	if err != nil {
 		return err

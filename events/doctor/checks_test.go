@@ -55,6 +55,8 @@ func demand(replicas int, f *facts) *facts {
 	return f
 }
 
+func of(monitors ...*monitor) *facts { return &facts{monitors: monitors} }
+
 func consumers(m *monitor, n int, change func(*follower)) *facts {
 	f := keys(bus.Inspection{Created: nine})
 	for i := range n {
@@ -125,10 +127,16 @@ func TestN_ChecksJudgeWhatWasRead(t *testing.T) {
 			n.roles = []roleTried{{Credential: Credential{Role: bus.Verifier}, err: context.DeadlineExceeded}}
 		}), []string{"warn verifier", "warn not tried"}},
 		"a bucket that does not answer": {checkSettings, &facts{buckets: []*bucket{{Bucket: bus.Keys, err: context.DeadlineExceeded}}}, []string{"FAIL KEYS: no server answers for it in time"}},
-		"files with room":               {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75<<20 - 1} }), []string{"ok a has 75.0 of 100.0 MiB"}},
-		"files that will be full":       {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75 << 20} }), []string{"warn a has 75.0 of 100.0 MiB"}},
-		"files that are full":           {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 90 << 20} }), []string{"FAIL a has 90.0 of 100.0 MiB"}},
-		"files without a limit":         {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: -1, taken: 90 << 20} }), nil},
+		"a server that cannot write": {checkHealth, of(&monitor{name: "a", jetStream: true, ill: "JetStream stream 'A > KV_KEYS' write error: no space left on device"}),
+			[]string{"FAIL a: JetStream stream 'A > KV_KEYS' write error: no space left on device; needed: a server that is well; to do: make room on its disk"}},
+		"a server that is not well otherwise":              {checkHealth, of(&monitor{name: "a", jetStream: true, ill: "starting"}), []string{"FAIL a: starting; needed: a server that is well; to do: see the server's log"}},
+		"a server of which it is not known how it is":      {checkHealth, of(&monitor{name: "a", jetStream: true, illErr: errors.New("status 404")}), []string{"warn that of a is unknown: status 404"}},
+		"a server that is well":                            {checkHealth, of(&monitor{name: "a", jetStream: true}), []string{"ok a is well"}},
+		"a monitor that cannot be used tells of no health": {checkHealth, of(&monitor{err: errors.New("no")}, &monitor{}), nil},
+		"files with room":                                  {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75<<20 - 1} }), []string{"ok a has 75.0 of 100.0 MiB"}},
+		"files that will be full":                          {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 75 << 20} }), []string{"warn a has 75.0 of 100.0 MiB"}},
+		"files that are full":                              {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: 100 << 20, taken: 90 << 20} }), []string{"FAIL a has 90.0 of 100.0 MiB"}},
+		"files without a limit":                            {checkStorage, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, room: -1, taken: 90 << 20} }), nil},
 		"a server that was not looked at": {checkSync, one("a", func(n *node) { n.monitor = &monitor{jetStream: true, syncAlways: true, peers: 3} }),
 			[]string{"ok a writes", "warn 2 of 3 servers were not looked at"}},
 		"what is known of one server is not known of two": {checkSync, &facts{cfg: Config{SyncAlways: true}, nodes: several(one("a", nil), one("b", nil)).nodes}, []string{"warn a is unknown", "warn b is unknown"}},

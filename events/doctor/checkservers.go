@@ -106,6 +106,27 @@ func checkMonitors(f *facts) (found []Finding) {
 	return found
 }
 
+// checkHealth looks whether the servers call themselves well. One that could not write to its files says so nowhere else; it takes no writes, and no
+// revocation, until it is started again.
+func checkHealth(f *facts) (found []Finding) {
+	for _, m := range f.monitors {
+		switch {
+		case m.err != nil || !m.jetStream: // checkMonitors has told of it
+		case m.illErr != nil:
+			found = append(found, unknown("health", "that of "+m.name+" is unknown: "+m.illErr.Error(), "look at /healthz of its monitoring URL"))
+		case m.ill != "":
+			toDo := "see the server's log"
+			if strings.Contains(m.ill, "write error") {
+				toDo = "make room on its disk, if it is full, and start the server again"
+			}
+			found = append(found, fail("health", m.name+": "+m.ill, "a server that is well", toDo))
+		default:
+			found = append(found, ok("health", "%s is well", m.name))
+		}
+	}
+	return found
+}
+
 // checkAnonymous looks whether a connection without a credential is refused, by every server.
 func checkAnonymous(f *facts) (found []Finding) {
 	for _, n := range f.connected() {

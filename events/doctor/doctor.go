@@ -68,7 +68,7 @@ func Examine(ctx context.Context, cfg Config) Report {
 	f.gather(ctx)
 	r := Report{Server: f.conn.URL(), Version: f.conn.ServerVersion()}
 	for _, check := range []func(*facts) []Finding{
-		checkNodes, checkVersions, checkEncryption, checkMonitors, // the servers
+		checkNodes, checkVersions, checkEncryption, checkMonitors, checkHealth, // the servers
 		checkSettings, checkReplicas, checkMembers, checkSync, checkStorage, checkConsumers, checkOwners, // the buckets
 		checkClocks,
 		checkPlatform, checkRecords, checkFreshness, checkDelivery, // what is in them

@@ -25,6 +25,7 @@ func TestN_DoctorFindsNothingWrongWithAServerThatIsAsItMustBe(t *testing.T) {
 	if r.Failed() || r.Unknown() || len(bad(r)) != 1 || !strings.Contains(bad(r)[0], notStarted) {
 		t.Errorf("found\n%s", strings.Join(bad(r), "\n"))
 	}
+	mustSay(t, r, doctor.OK, "health", "n0 is well")
 	mustSay(t, r, doctor.OK, "sync", "n0")
 	mustSay(t, r, doctor.OK, "anonymous", "n0")
 	mustSay(t, r, doctor.OK, "roles", "verifier", "was refused", "names of 0 of 0 issuers")

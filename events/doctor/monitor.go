@@ -19,7 +19,9 @@ const (
 	monitorTimeout = 5 * time.Second
 	maxVariables   = 1 << 20  // bytes of /varz: a server's own are a few KiB
 	maxConsumers   = 64 << 20 // bytes of /jsz: a consumer is 1 KiB, or two
+	maxHealth      = 64 << 10 // bytes of /healthz: a sentence
 	maxText        = 128      // bytes of a name that is shown
+	maxSentence    = 512      // bytes of an error that is shown
 )
 
 // monitor is what a monitoring URL told.
@@ -40,6 +42,8 @@ type monitor struct {
 	taken      uint64     // bytes of them that are taken
 	followers  []follower // of the buckets, on this server
 	listErr    error      // why they could not be listed
+	ill        string     // what the server says is wrong with it; empty: nothing
+	illErr     error      // why it could not be asked
 }
 
 // follower is a consumer of a bucket's stream.
@@ -75,6 +79,15 @@ type variables struct {
 	} `json:"jetstream"`
 }
 
+// health is the part of /healthz that is looked at.
+type health struct {
+	Status string `json:"status"`
+	Error  string `json:"error"`
+}
+
+// askAgain is when a server that is not well is asked again: its replicas are not, for moments, while they get what was written meanwhile.
+const askAgain = time.Second
+
 // streams is the part of /jsz that is looked at.
 type streams struct {
 	Accounts []struct {
@@ -98,17 +111,25 @@ type streams struct {
 // readMonitor asks a server's monitoring URL.
 func readMonitor(ctx context.Context, address string, clock func() time.Time) *monitor {
 	m := &monitor{url: bus.RedactURL(address)}
+	m.read(ctx, address, clock)
+	if m.err == nil && m.jetStream {
+		m.ill, m.illErr = readHealth(ctx, address)
+	}
+	return m
+}
+
+func (m *monitor) read(ctx context.Context, address string, clock func() time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
 	var v variables
 	m.asked = clock()
 	if m.err = get(ctx, address, "/varz", maxVariables, &v); m.err != nil {
-		return m
+		return
 	}
 	m.answered = clock()
 	if v.ID == "" || v.Version == "" || v.Now.IsZero() {
 		m.err = errors.New("it does not say which server it is, its version and its time")
-		return m
+		return
 	}
 	m.id, m.name, m.version, m.now = short(v.ID), short(v.Name), short(v.Version), v.Now
 	if c := v.JetStream.Config; c != nil {
@@ -133,7 +154,35 @@ func readMonitor(ctx context.Context, address string, clock func() time.Time) *m
 			}
 		}
 	}
-	return m
+}
+
+// readHealth asks a server what is wrong with it, again while there is something, as long as there is time.
+func readHealth(ctx context.Context, address string) (ill string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
+	defer cancel()
+	for {
+		var h health
+		if err := get(ctx, address, "/healthz", maxHealth, &h); err != nil {
+			if ill != "" { // there was no time to ask again
+				return ill, nil
+			}
+			return "", err
+		}
+		switch {
+		case h.Status == "ok":
+			return "", nil
+		case h.Status == "":
+			return "", errors.New("it does not say how it is")
+		case h.Error == "":
+			h.Error = h.Status
+		}
+		ill = cut(h.Error, maxSentence)
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return ill, nil
+		}
+	}
 }
 
 // get reads JSON. No error has the URL's password in it, or what was answered.
@@ -159,7 +208,8 @@ func get(ctx context.Context, address, path string, limit int64, into any) error
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	unwell := path == "/healthz" && response.StatusCode >= http.StatusInternalServerError // and says why
+	if response.StatusCode != http.StatusOK && !unwell {
 		return fmt.Errorf("it answers with status %d", response.StatusCode)
 	}
 	body := &io.LimitedReader{R: response.Body, N: limit}
@@ -176,9 +226,11 @@ func get(ctx context.Context, address, path string, limit int64, into any) error
 }
 
 // short keeps what is said by others within a line.
-func short(s string) string {
-	if len(s) > maxText {
-		return s[:maxText] + "…"
+func short(s string) string { return cut(s, maxText) }
+
+func cut(s string, limit int) string {
+	if len(s) > limit {
+		return s[:limit] + "…"
 	}
 	return s
 }

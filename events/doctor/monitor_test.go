@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,21 +84,65 @@ func pour(w io.Writer, s string) {
 func putForward(t *testing.T, address string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := http.Get(address + r.URL.RequestURI())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer answer.Body.Close()
-		var members map[string]json.RawMessage
-		if err := json.NewDecoder(answer.Body).Decode(&members); err != nil {
-			t.Error(err)
-		}
-		members["now"], _ = json.Marshal(time.Now().Add(5 * time.Minute))
-		_ = json.NewEncoder(w).Encode(members)
+		forward(t, w, r, address, func(members map[string]json.RawMessage) {
+			members["now"], _ = json.Marshal(time.Now().Add(5 * time.Minute))
+		})
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// forward answers what a monitoring URL does, changed.
+func forward(t *testing.T, w http.ResponseWriter, r *http.Request, address string, changes ...func(map[string]json.RawMessage)) {
+	answer, err := http.Get(address + r.URL.RequestURI())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer answer.Body.Close()
+	var members map[string]json.RawMessage
+	if err := json.NewDecoder(answer.Body).Decode(&members); err != nil {
+		t.Error(err)
+	}
+	for _, change := range changes {
+		change(members)
+	}
+	_ = json.NewEncoder(w).Encode(members)
+}
+
+// TestN_DoctorTellsWhatAServerSaysOfItsHealth: that the server is not well is said with the status 503, and may pass.
+func TestN_DoctorTellsWhatAServerSaysOfItsHealth(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	for name, test := range map[string]struct {
+		answers []string // the last again and again
+		level   doctor.Level
+		want    string
+	}{
+		"it cannot write":             {[]string{`{"status":"unavailable","error":"JetStream stream 'A > KV_KEYS' write error: no space left on device"}`}, doctor.Fail, "make room on its disk"},
+		"it has no words for it":      {[]string{`{"status":"error"}`}, doctor.Fail, "n0: error"},
+		"it was not well for a while": {[]string{`{"status":"unavailable","error":"not current"}`, `{"status":"ok"}`}, doctor.OK, "n0 is well"},
+		"something else answers":      {[]string{`{}`}, doctor.Warn, "that of n0 is unknown"},
+		"no JSON":                     {[]string{`<html>`}, doctor.Warn, "that of n0 is unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			real := w.cfg.Monitors[0]
+			var asked atomic.Int64
+			s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/healthz" {
+					forward(t, out, r, real)
+					return
+				}
+				out.WriteHeader(http.StatusServiceUnavailable)
+				n := min(int(asked.Add(1)), len(test.answers)) - 1
+				io.WriteString(out, test.answers[n])
+			}))
+			defer s.Close()
+			r := w.examine(func(c *doctor.Config) { c.Monitors, c.Roles = []string{s.URL}, nil })
+			mustSay(t, r, test.level, "health", test.want)
+		})
+	}
 }
 
 // oddOneOut has n1 not sync, and n2 let everybody in.

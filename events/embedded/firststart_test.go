@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/keyherald/keyherald/events/bus"
 	"github.com/keyherald/keyherald/events/embedded"
 )
@@ -18,11 +20,13 @@ const serveDir = "KEYHERALD_TEST_SERVE_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serveDir); dir != "" {
-		if _, err := embedded.Start(context.Background(), embedded.Config{Dir: dir}); err != nil {
+		s, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, Logger: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)})
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Println("ready")
+		fmt.Println(s.URL())
+		obey(s)
 		select {}
 	}
 	os.Exit(m.Run())

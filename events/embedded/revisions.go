@@ -40,6 +40,16 @@ func (s *Server) noteRevisions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.warnLosses(noted, now)
+	if err := s.dir.writeRevisions(now); err != nil {
+		return err
+	}
+	s.background.Go(func() { s.goOnNoting(ctx, now) })
+	return nil
+}
+
+// warnLosses warns of what was noted and is not there now, and lets now say that it was: every start says so, until as much is written again.
+func (s *Server) warnLosses(noted, now map[bus.Bucket]revision) {
 	for bucket, was := range noted {
 		is := now[bucket]
 		switch {
@@ -47,14 +57,9 @@ func (s *Server) noteRevisions(ctx context.Context) error {
 			s.warnLoss(bucket, was.Last, 0)
 		case is.Last < was.Last:
 			s.warnLoss(bucket, was.Last, is.Last)
-			now[bucket] = was // every start says so, until as much is written again
+			now[bucket] = was
 		}
 	}
-	if err := s.dir.writeRevisions(now); err != nil {
-		return err
-	}
-	s.noting.Go(func() { s.goOnNoting(ctx, now) })
-	return nil
 }
 
 func (s *Server) warnLoss(bucket bus.Bucket, was, is uint64) {
@@ -94,6 +99,9 @@ func (s *Server) goOnNoting(ctx context.Context, noted map[bus.Bucket]revision) 
 // revisions are those of now.
 func (s *Server) revisions() (map[bus.Bucket]revision, error) {
 	info, err := s.nats.Jsz(&server.JSzOptions{Account: account, Streams: true})
+	if err == nil && info.Disabled {
+		err = errors.New("jetstream has stopped")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the revisions of the buckets: %w", err)
 	}

@@ -19,7 +19,8 @@
 //
 // A loss of the key files costs nothing but new credentials (they are made again when they are not there); one of the list of users
 // keeps all of them out, and nobody is added until it is restored or users.known removed; one of the store is a loss of all records. A start
-// warns when the store has less than it had: when its files were damaged, or older ones put in their place. Starting is repeatable: whatever a killed process left behind, the next start completes.
+// warns when the store has less than it had: when its files were damaged, or older ones put in their place. Starting is repeatable: whatever a
+// killed process left behind, the next start completes. A server whose disk was full takes writes again by itself, as soon as there is room.
 //
 //	srv, err := embedded.Start(ctx, embedded.Config{Dir: "data"})
 //	if err != nil {
@@ -37,6 +38,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -56,8 +58,11 @@ type Server struct {
 	host      string // as configured, for URL
 	tls       bool
 
-	noting    sync.WaitGroup
-	endNoting context.CancelFunc
+	jetStream  server.JetStreamConfig // as it was started
+	unwritable atomic.Pointer[error]
+
+	background    sync.WaitGroup
+	endBackground context.CancelFunc
 
 	close    sync.Once
 	closeErr error // of the first Close; read after it
@@ -112,12 +117,14 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 	if err := s.log.fatal(); err != nil {
 		return err
 	}
+	s.jetStream = *s.nats.JetStreamConfig()
+	s.jetStream.StoreDir = opts.StoreDir // which the server has extended
 	if err := s.ensureBuckets(ctx, cfg); err != nil {
 		return err
 	}
-	var noting context.Context
-	noting, s.endNoting = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.noteRevisions(noting); err != nil {
+	var background context.Context
+	background, s.endBackground = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.noteRevisions(background); err != nil {
 		return err
 	}
 	s.nats.AcceptLoop(make(chan struct{})) // opens the listener and returns
@@ -126,6 +133,7 @@ func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
 	}
 	s.addr = s.nats.Addr().(*net.TCPAddr).AddrPort()
 	s.admission.follow()
+	s.background.Go(func() { s.keepWritable(background) })
 	return nil
 }
 
@@ -178,9 +186,9 @@ func (s *Server) Close() error {
 		if s.admission != nil {
 			s.admission.end()
 		}
-		if s.endNoting != nil {
-			s.endNoting()
-			s.noting.Wait()
+		if s.endBackground != nil {
+			s.endBackground()
+			s.background.Wait()
 		}
 		if s.nats != nil {
 			s.nats.Shutdown()
