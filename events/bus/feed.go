@@ -28,7 +28,7 @@ type Follower interface {
 type FeedStatus struct {
 	CaughtUp bool   // what readers see is the bucket up to Revision: not so before the first full read, and while it is read again
 	Revision uint64 // complete up to here
-	Resyncs  int    // full reads from the beginning, the first one included
+	Resyncs  int    // full reads from the beginning, the first one included; not those of a bucket in which nothing had been
 	Missing  uint64 // messages that the server says are there, and does not deliver: its files are damaged
 	Counted  bool   // Missing is known: some full read was compared with what there is, which cannot be while something is written
 	Gaps     int    // how often the subscription ended and was made again

@@ -28,6 +28,20 @@ func TestN_ServerRestartUnderALiveFeedLosesNothing(t *testing.T) {
 	}
 }
 
+// TestN_NothingIsNotReadAgain: a bucket that was empty when contact was lost is resumed like any other. Somebody is told when one is read again.
+func TestN_NothingIsNotReadAgain(t *testing.T) {
+	n := startNode(t)
+	n.Stop()
+	n.Start()
+	n.agree()
+	token := events.TokenByID("https://auth.example.com", "t1")
+	n.Write(bus.Revocations, token.String(), fmt.Sprintf(`{"exp":%d}`, time.Now().Add(time.Hour).Unix()))
+	n.agree()
+	if status := n.set.Status().Revocations; status.Resyncs != 1 || n.set.Revocations().Len() != 1 {
+		t.Errorf("status is %+v, %d revocations", status, n.set.Revocations().Len())
+	}
+}
+
 // TestN_WritersHammerWhileAWatchStarts makes the consumer's count of what is pending lie: it is not monotonic while others write.
 func TestN_WritersHammerWhileAWatchStarts(t *testing.T) {
 	n := startNode(t)

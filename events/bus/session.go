@@ -127,18 +127,24 @@ func (f *Feed) read(ctx context.Context, patience time.Duration) (c check) {
 // begin decides where the watch begins.
 func (s *session) begin() (from uint64) {
 	f := s.feed
-	if !f.full && (!f.whole || s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
+	nothing := !f.full && f.last.Revision == 0 // was there: all that is there now is new
+	if !f.full && !nothing && (!f.whole || s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
 		f.full = true
 		f.log.Warn().Uint64("revision", f.last.Revision).Uint64("first", s.goal.First).Uint64("last", s.goal.Last).
 			Bool("interrupted", !f.whole).Msg("there is nothing to resume at: reading everything again")
 	}
-	if !f.full {
+	if !f.full && !nothing {
 		return f.last.Revision
 	}
 	s.full, s.matched = true, true
 	f.last = events.Entry{}
 	f.follower.Restart()
-	f.note(func(st *FeedStatus) { st.Resyncs++; st.CaughtUp = false })
+	f.note(func(st *FeedStatus) {
+		st.CaughtUp = false
+		if !nothing {
+			st.Resyncs++
+		}
+	})
 	return 0
 }
 

@@ -29,8 +29,7 @@ func TestN_FeedReadsEverythingAgainOnlyWhenItMust(t *testing.T) {
 	simulate(t, *seedCount, func(t *testing.T, seed uint64) {
 		f := newSimulation(t, newWorld(seed))
 		f.lossless, f.names = true, 1000
-		f.write() // a feed that has seen no message has nothing to resume at
-		eventstest.Eventually(t, "there is a first message", func() bool { return f.feed.Status().Revision > 0 })
+		eventstest.Eventually(t, "everything was read", func() bool { return f.feed.Status().CaughtUp })
 		before := f.feed.Status().Resyncs
 		f.happen(append(f.ofConnection(), f.write, f.write, f.write, f.write), f.check)
 		f.quiet()
