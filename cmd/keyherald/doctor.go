@@ -17,7 +17,7 @@ import (
 
 type doctorCmd struct {
 	reach
-	Monitor   []string `help:"HTTP monitoring URLs of the NATS servers, one for each node, such as http://a:8222,http://b:8222. What only they tell (sync_interval, clocks, whose consumers there are) is unknown without." placeholder:"URL"`
+	Monitor   []string `help:"HTTP monitoring URLs of the NATS servers, one for each node, such as http://a:8222,http://b:8222. What only they tell (sync_interval, room, health, clocks, whose consumers there are) is unknown without." placeholder:"URL"`
 	CheckRole []string `help:"A credential of a role (verifier, issuer, operator or admin: an nkey seed or a .creds file), of which to try that it can do nothing but what its role needs; may be repeated. Default: those in --data." placeholder:"ROLE=FILE"`
 	Replicas  int      `help:"On how many servers of a cluster each bucket must be kept. Default: 3 in a cluster of three or more, 1 without a cluster; unknown in a cluster of which fewer than three servers are known." placeholder:"N"`
 	JSON      bool     `name:"json" help:"Print JSON."`
@@ -27,7 +27,7 @@ type doctorCmd struct {
 func (*doctorCmd) Help() string {
 	return `Each line says ok, warn or FAIL, what was looked at, what was found, what is needed instead, and what to do. Nothing is changed and no record is written; KEYS and REVOCATIONS are followed for a moment, as every verifier does.
 
-Looked at are: all servers of --nats and those that they tell of (up, version, TLS); the buckets (settings, replicas, a leader, members that are current and up, consumers); on each server, sync_interval; the clocks of the servers and of this machine; the platform's record, its signing keys and malformed records; whether the servers deliver all that they have of KEYS and REVOCATIONS; whether a connection without a credential is refused.
+Looked at are: all servers of --nats and those that they tell of (up, version, TLS); the buckets (settings, replicas, a leader, members that are current and up, consumers); on each server, sync_interval, the room that its files have, and what it says of its health; the clocks of the servers and of this machine; the platform's record, its signing keys and malformed records; whether the servers deliver all that they have of KEYS and REVOCATIONS; whether a connection without a credential is refused.
 
 With --check-role it is tried, on each server, that a role can do what it needs and nothing else: some two hundred calls on names that nobody has, and some twenty more for each of the first eight issuers by name, on its record, on those of two of its keys and next to them, all made so that nothing comes of one that is not refused. Leave for another single name is not seen. The servers log each refusal.
 
