@@ -59,6 +59,7 @@ type Feed struct {
 	current time.Time    // since when the last session has been current; zero: it never was
 	whole   bool         // there was nothing to come after last: what is applied is the bucket as it was then
 	full    bool         // the next watch starts from the beginning
+	nothing bool         // full, and what is read then replaces nothing: there was nothing in the bucket
 	hurried bool         // the stream's state is read often until the full read is compared with it
 	late    bool         // some question got no answer in time, and since then none did
 	short   int          // how many full reads in a row have brought less than there is

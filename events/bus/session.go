@@ -127,24 +127,23 @@ func (f *Feed) read(ctx context.Context, patience time.Duration) (c check) {
 // begin decides where the watch begins.
 func (s *session) begin() (from uint64) {
 	f := s.feed
-	nothing := !f.full && f.last.Revision == 0 // was there: all that is there now is new
-	if !f.full && !nothing && (!f.whole || s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision) {
+	switch {
+	case f.full:
+	case f.last.Revision == 0 && f.Status().Missing == 0: // nothing was there, and readers see nothing: that may be said until more is read
+		f.full, f.nothing = true, true
+	case !f.whole || s.goal.Last < f.last.Revision || s.goal.First > f.last.Revision:
 		f.full = true
 		f.log.Warn().Uint64("revision", f.last.Revision).Uint64("first", s.goal.First).Uint64("last", s.goal.Last).
 			Bool("interrupted", !f.whole).Msg("there is nothing to resume at: reading everything again")
-	}
-	if !f.full && !nothing {
+	default:
 		return f.last.Revision
 	}
 	s.full, s.matched = true, true
 	f.last = events.Entry{}
 	f.follower.Restart()
-	f.note(func(st *FeedStatus) {
-		st.CaughtUp = false
-		if !nothing {
-			st.Resyncs++
-		}
-	})
+	if !f.nothing {
+		f.note(func(st *FeedStatus) { st.Resyncs++; st.CaughtUp = false })
+	}
 	return 0
 }
 
@@ -288,7 +287,7 @@ func (s *session) becomeCurrent() {
 	f.current = s.current
 	if s.full {
 		f.follower.Commit()
-		f.full = false
+		f.full, f.nothing = false, false
 	}
 	f.note(func(st *FeedStatus) { st.CaughtUp, st.Revision = true, s.covered })
 	s.confirm(s.goalTime)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +23,43 @@ func TestN_FeedSurvivesAnyFaults(t *testing.T) {
 		f.happen(append(f.all(), f.ofBucket(f.write)...), f.check)
 		f.quiet()
 	})
+}
+
+// TestN_FeedOfAnEmptyBucketSurvivesAnyFaults begins with nothing, which most buckets of revocations do, and has much that expires.
+func TestN_FeedOfAnEmptyBucketSurvivesAnyFaults(t *testing.T) {
+	simulate(t, *seedCount, func(t *testing.T, seed uint64) {
+		f := &simulation{world: newWorld(seed), t: t, fold: &strictFold{t: t}, names: 5}
+		f.follow()
+		f.happen(append(f.ofConnection(), f.write, f.lease, f.lease, f.lease, f.stream.Disconnect), f.check)
+		f.quiet()
+	})
+}
+
+// TestN_NothingIsResumedWhereverItIsCut interrupts the feed of a bucket that was empty, at any moment after contact with it is found again: one
+// message has come meanwhile, and another, which has expired. All of that must be shown before it is called complete.
+func TestN_NothingIsResumedWhereverItIsCut(t *testing.T) {
+	for after := time.Duration(0); after < 4*time.Second; after += 20 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			f := &simulation{world: newWorld(1), t: t, fold: &strictFold{t: t}}
+			f.settle() // no faults but ours
+			f.follow()
+			eventstest.Eventually(t, "the empty bucket was read", func() bool { return f.feed.Status().CaughtUp })
+			f.stream.Disconnect()
+			synctest.Wait()
+			f.stream.Write("a", "v1")
+			f.stream.WriteTTL("lease", "bad", time.Second)
+			time.Sleep(3 * time.Second)
+			f.stream.Connect()
+			time.Sleep(after)
+			f.stream.Disconnect()
+			synctest.Wait()
+			f.stream.Connect()
+			time.Sleep(20 * time.Second)
+			if values, status := f.fold.Values(), f.feed.Status(); values["a"] != "v1" || !status.CaughtUp || status.Revision != 2 || status.Resyncs != 1 {
+				t.Errorf("cut after %s, the feed has %v, and says %+v", after, values, status)
+			}
+		})
+	}
 }
 
 // TestN_FeedReadsEverythingAgainOnlyWhenItMust has faults of the connection only, and no message is lost in the bucket.
@@ -67,9 +105,13 @@ func newSimulation(t *testing.T, w *world) *simulation {
 	for range f.random.IntN(10) {
 		f.write()
 	}
-	f.feed = bus.NewFeedWithJitter(f.stream, f.fold, zerolog.Nop(), jitter(f.seed))
-	t.Cleanup(f.feed.Close) // and the bubble fails if a goroutine is left
+	f.follow()
 	return f
+}
+
+func (f *simulation) follow() {
+	f.feed = bus.NewFeedWithJitter(f.stream, f.fold, zerolog.Nop(), jitter(f.seed))
+	f.t.Cleanup(f.feed.Close) // and the bubble fails if a goroutine is left
 }
 
 func (f *simulation) happen(actions []func(), check func()) {
