@@ -96,7 +96,7 @@ func checkMonitors(f *facts) (found []Finding) {
 		case m.err != nil:
 			found = append(found, fail("monitor", m.url+" cannot be used: "+m.err.Error(),
 				"the HTTP monitoring of a NATS server", "set http: in the server's configuration, or correct --monitor"))
-		case !m.jetStream:
+		case !m.jetStream && m.ill == "": // else it has stopped: see checkHealth
 			found = append(found, fail("monitor", m.url+": "+m.name+" has no JetStream",
 				"JetStream", "set jetstream { sync_interval: always } in the server's configuration, or leave that server out"))
 		default:
@@ -107,20 +107,20 @@ func checkMonitors(f *facts) (found []Finding) {
 }
 
 // checkHealth looks whether the servers call themselves well. One that could not write to its files says so nowhere else; it takes no writes, and no
-// revocation, until it is started again.
+// revocation, until it is started again. Of several servers, one that lacks room stops its JetStream.
 func checkHealth(f *facts) (found []Finding) {
 	for _, m := range f.monitors {
 		switch {
-		case m.err != nil || !m.jetStream: // checkMonitors has told of it
+		case m.err != nil: // checkMonitors has told of it
 		case m.illErr != nil:
 			found = append(found, unknown("health", "that of "+m.name+" is unknown: "+m.illErr.Error(), "look at /healthz of its monitoring URL"))
 		case m.ill != "":
 			toDo := "see the server's log"
-			if strings.Contains(m.ill, "write error") {
-				toDo = "make room on its disk, if it is full, and start the server again"
+			if strings.Contains(m.ill, "write error") || !m.jetStream {
+				toDo = "see the server's log; make room on its disk, if it is full, and start the server again"
 			}
 			found = append(found, fail("health", m.name+": "+m.ill, "a server that is well", toDo))
-		default:
+		case m.jetStream:
 			found = append(found, ok("health", "%s is well", m.name))
 		}
 	}

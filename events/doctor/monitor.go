@@ -85,8 +85,9 @@ type health struct {
 	Error  string `json:"error"`
 }
 
-// askAgain is when a server that is not well is asked again: its replicas are not, for moments, while they get what was written meanwhile.
-const askAgain = time.Second
+// askAgain is when a server that is not well is asked again: its replicas are not, for moments, while they get what was written meanwhile. It logs
+// each answer of that kind.
+const askAgain = 2 * time.Second
 
 // streams is the part of /jsz that is looked at.
 type streams struct {
@@ -112,7 +113,7 @@ type streams struct {
 func readMonitor(ctx context.Context, address string, clock func() time.Time) *monitor {
 	m := &monitor{url: bus.RedactURL(address)}
 	m.read(ctx, address, clock)
-	if m.err == nil && m.jetStream {
+	if m.err == nil {
 		m.ill, m.illErr = readHealth(ctx, address)
 	}
 	return m

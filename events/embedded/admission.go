@@ -129,12 +129,12 @@ func (a *admission) apply() error {
 
 // disconnect closes the connections of an nkey.
 func (s *Server) disconnect(nkey string) (closed int, err error) {
-	conns, err := s.nats.Connz(&server.ConnzOptions{User: nkey, Limit: 1 << 30})
+	conns, err := s.server().Connz(&server.ConnzOptions{User: nkey, Limit: 1 << 30})
 	if err != nil {
 		return 0, fmt.Errorf("find the connections of a revoked user: %w", err)
 	}
 	for _, c := range conns.Conns {
-		if s.nats.DisconnectClientByID(c.Cid) == nil { // else it is closed already
+		if s.server().DisconnectClientByID(c.Cid) == nil { // else it is closed already
 			closed++
 		}
 	}

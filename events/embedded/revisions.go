@@ -30,22 +30,18 @@ type revision struct {
 	Last uint64    `json:"last"`
 }
 
-// noteRevisions looks for what was there, warns of what is not there any more, and then notes what is, until ctx ends.
-func (s *Server) noteRevisions(ctx context.Context) error {
+// checkRevisions looks for what was there, warns of what is not there any more, and notes and returns what is.
+func (s *Server) checkRevisions() (map[bus.Bucket]revision, error) {
 	noted, err := s.dir.readRevisions()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, err := s.revisions()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.warnLosses(noted, now)
-	if err := s.dir.writeRevisions(now); err != nil {
-		return err
-	}
-	s.background.Go(func() { s.goOnNoting(ctx, now) })
-	return nil
+	return now, s.dir.writeRevisions(now)
 }
 
 // warnLosses warns of what was noted and is not there now, and lets now say that it was: every start says so, until as much is written again.
@@ -67,38 +63,53 @@ func (s *Server) warnLoss(bucket bus.Bucket, was, is uint64) {
 		Msg("the bucket has lost what was written to it since: its files were damaged, or older ones put in their place: restore a backup")
 }
 
-func (s *Server) goOnNoting(ctx context.Context, noted map[bus.Bucket]revision) {
-	tick := time.NewTicker(noteEvery)
-	defer tick.Stop()
-	for ended := false; !ended; {
+// keep notes the revisions, and starts the server again if it has to be, until ctx ends.
+func (s *Server) keep(ctx context.Context, noted map[bus.Bucket]revision) {
+	note := time.NewTicker(noteEvery)
+	defer note.Stop()
+	health := time.NewTicker(healthEvery)
+	defer health.Stop()
+	k := keeper{Server: s}
+	for {
 		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			ended = true // once more
-		}
-		now, err := s.revisions()
-		if err == nil {
-			for bucket, was := range noted {
-				if is := now[bucket]; is.Made.Equal(was.Made) && is.Last < was.Last {
-					now[bucket] = was
+		case <-note.C:
+			noted = s.note(noted)
+		case <-health.C:
+			if k.look(ctx) {
+				if now, err := s.revisions(); err == nil {
+					s.warnLosses(noted, now)
 				}
 			}
-			if maps.Equal(now, noted) {
-				continue
-			}
-			if err = s.dir.writeRevisions(now); err == nil {
-				noted = now
-			}
-		}
-		if err != nil {
-			s.log.out.Debug().Err(err).Msg("the revisions of the buckets could not be noted")
+		case <-ctx.Done():
+			s.note(noted) // once more
+			return
 		}
 	}
 }
 
+// note notes what has changed, and returns what is noted then. What is less than it was stays noted, unless the bucket is another one.
+func (s *Server) note(noted map[bus.Bucket]revision) map[bus.Bucket]revision {
+	now, err := s.revisions()
+	if err == nil {
+		for bucket, was := range noted {
+			if is, there := now[bucket]; !there || is.Made.Equal(was.Made) && is.Last < was.Last {
+				now[bucket] = was
+			}
+		}
+		if maps.Equal(now, noted) {
+			return noted
+		}
+		if err = s.dir.writeRevisions(now); err == nil {
+			return now
+		}
+	}
+	s.log.out.Debug().Err(err).Msg("the revisions of the buckets could not be noted")
+	return noted
+}
+
 // revisions are those of now.
 func (s *Server) revisions() (map[bus.Bucket]revision, error) {
-	info, err := s.nats.Jsz(&server.JSzOptions{Account: account, Streams: true})
+	info, err := s.server().Jsz(&server.JSzOptions{Account: account, Streams: true})
 	if err == nil && info.Disabled {
 		err = errors.New("jetstream has stopped")
 	}

@@ -20,7 +20,8 @@
 // A loss of the key files costs nothing but new credentials (they are made again when they are not there); one of the list of users
 // keeps all of them out, and nobody is added until it is restored or users.known removed; one of the store is a loss of all records. A start
 // warns when the store has less than it had: when its files were damaged, or older ones put in their place. Starting is repeatable: whatever a
-// killed process left behind, the next start completes. A server whose disk was full takes writes again by itself, as soon as there is room.
+// killed process left behind, the next start completes. A server whose disk was full starts again by itself, as soon as there is room: its
+// clients lose their connections for that moment.
 //
 //	srv, err := embedded.Start(ctx, embedded.Config{Dir: "data"})
 //	if err != nil {
@@ -47,18 +48,17 @@ import (
 
 // Server is a running NATS server. Its methods are safe for concurrent use.
 type Server struct {
+	cfg  Config
+	at   listen
 	dir  *directory
 	keys map[bus.Role]string // public nkeys
 	log  *serverLog
 	door *door
-	nats *server.Server
+	nats atomic.Pointer[server.Server] // another one once it was started again; nil until it is made
 	// admission changes who the door lets in; nil until it was read for the first time.
 	admission *admission
 	addr      netip.AddrPort
-	host      string // as configured, for URL
-	tls       bool
 
-	jetStream  server.JetStreamConfig // as it was started
 	unwritable atomic.Pointer[error]
 
 	background    sync.WaitGroup
@@ -82,66 +82,83 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded nats server: %w", err)
 	}
-	s := &Server{dir: dir, log: &serverLog{out: cfg.Logger}, host: at.host, tls: cfg.TLS != nil}
-	if err := s.start(ctx, cfg, at); err != nil {
+	s := &Server{cfg: cfg, at: at, dir: dir, log: &serverLog{out: cfg.Logger}, door: &door{}}
+	if err := s.start(ctx); err != nil {
 		return nil, fmt.Errorf("start embedded nats server: %w", errors.Join(err, s.Close()))
 	}
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context, cfg Config, at listen) error {
-	if err := checkFree(ctx, at); err != nil {
+func (s *Server) start(ctx context.Context) error {
+	if err := checkFree(ctx, s.at); err != nil {
 		return err
 	}
 	var err error
 	if s.keys, err = s.dir.openKeys(); err != nil {
 		return err
 	}
-	s.door = &door{}
-	opts, err := options(cfg, at, s.dir, s.door)
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	noted, err := s.checkRevisions()
 	if err != nil {
 		return err
 	}
-	if s.nats, err = server.NewServer(opts); err != nil {
-		return err
-	}
-	if s.door.account, err = s.nats.LookupAccount(account); err != nil {
-		return err
-	}
-	if err := s.admit(cfg.Logger); err != nil {
-		return err
-	}
-	s.nats.SetLoggerV2(s.log, false, false, false)
-
-	s.nats.Start() // returns when the store has been read
-	if err := s.log.fatal(); err != nil {
-		return err
-	}
-	s.jetStream = *s.nats.JetStreamConfig()
-	s.jetStream.StoreDir = opts.StoreDir // which the server has extended
-	if err := s.ensureBuckets(ctx, cfg); err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
 	var background context.Context
 	background, s.endBackground = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.noteRevisions(background); err != nil {
-		return err
-	}
-	s.nats.AcceptLoop(make(chan struct{})) // opens the listener and returns
-	if err := s.log.fatal(); err != nil {
-		return err
-	}
-	s.addr = s.nats.Addr().(*net.TCPAddr).AddrPort()
-	s.admission.follow()
-	s.background.Go(func() { s.keepWritable(background) })
+	s.background.Go(func() { s.keep(background, noted) })
 	return nil
 }
 
-func (s *Server) ensureBuckets(ctx context.Context, cfg Config) error {
+// server is the one that runs now.
+func (s *Server) server() *server.Server { return s.nats.Load() }
+
+// run makes a server and starts it, for clients in this process only.
+func (s *Server) run(ctx context.Context) error {
+	opts, err := options(s.cfg, s.at, s.dir, s.door)
+	if err != nil {
+		return err
+	}
+	nats, err := server.NewServer(opts)
+	if err != nil {
+		return err
+	}
+	if s.door.account, err = nats.LookupAccount(account); err != nil {
+		return err
+	}
+	if err := s.admit(s.cfg.Logger); err != nil {
+		return err
+	}
+	s.log.first.Store(nil)
+	nats.SetLoggerV2(s.log, false, false, false)
+	s.nats.Store(nats)
+
+	nats.Start() // returns when the store has been read
+	if err := s.log.fatal(); err != nil {
+		return err
+	}
+	return s.ensureBuckets(ctx)
+}
+
+// open lets in clients from elsewhere.
+func (s *Server) open() error {
+	s.server().AcceptLoop(make(chan struct{})) // opens the listener and returns
+	if err := s.log.fatal(); err != nil {
+		return err
+	}
+	s.addr = s.server().Addr().(*net.TCPAddr).AddrPort()
+	s.admission.follow()
+	return nil
+}
+
+func (s *Server) ensureBuckets(ctx context.Context) error {
 	err := bus.EnsureBucketsInProcess(ctx, s, s.KeyFile(bus.Admin))
 	var drift *bus.DriftError
-	if cfg.Drift != nil && errors.As(err, &drift) {
-		return cfg.Drift(drift.Drifts)
+	if s.cfg.Drift != nil && errors.As(err, &drift) {
+		return s.cfg.Drift(drift.Drifts)
 	}
 	return err
 }
@@ -160,8 +177,8 @@ func (s *Server) Addr() netip.AddrPort { return s.addr }
 
 // URL is where clients on this machine connect to: nats://host:port, or tls://host:port with TLS.
 func (s *Server) URL() string {
-	scheme, host := "nats", s.host
-	if s.tls {
+	scheme, host := "nats", s.at.host
+	if s.cfg.TLS != nil {
 		scheme = "tls"
 	}
 	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
@@ -178,21 +195,21 @@ func (s *Server) InboxPrefix(r bus.Role) string { return bus.InboxPrefix(s.keys[
 
 // InProcessConn is a connection to the server that uses neither the network nor TLS. It makes *Server an argument for
 // nats.InProcessServer.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.server().InProcessConn() }
 
 // Close stops the server and returns when it is gone and its directory free. Later calls return what the first did.
 func (s *Server) Close() error {
 	s.close.Do(func() {
-		if s.admission != nil {
-			s.admission.end()
-		}
 		if s.endBackground != nil {
 			s.endBackground()
 			s.background.Wait()
 		}
-		if s.nats != nil {
-			s.nats.Shutdown()
-			s.nats.WaitForShutdown() // in case the server had begun to shut itself down
+		if s.admission != nil {
+			s.admission.end()
+		}
+		if nats := s.server(); nats != nil {
+			nats.Shutdown()
+			nats.WaitForShutdown() // in case the server had begun to shut itself down
 		}
 		if s.admission != nil {
 			s.closeErr = s.admission.leave()

@@ -2,6 +2,6 @@ package embedded
 
 // SyncAlways reads back from the running server whether each write is on the disk before it is acknowledged.
 func (s *Server) SyncAlways() bool {
-	cfg := s.nats.JetStreamConfig()
+	cfg := s.server().JetStreamConfig()
 	return cfg != nil && cfg.SyncAlways
 }
