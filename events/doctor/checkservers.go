@@ -116,7 +116,7 @@ func checkHealth(f *facts) (found []Finding) {
 			found = append(found, unknown("health", "that of "+m.name+" is unknown: "+m.illErr.Error(), "look at /healthz of its monitoring URL"))
 		case m.ill != "":
 			toDo := "see the server's log"
-			if strings.Contains(m.ill, "write error") || !m.jetStream {
+			if strings.Contains(m.ill, "write error") || strings.Contains(m.ill, "not enabled") {
 				toDo = "see the server's log; make room on its disk, if it is full, and start the server again"
 			}
 			found = append(found, fail("health", m.name+": "+m.ill, "a server that is well", toDo))
