@@ -30,8 +30,9 @@ const (
 	latestAgain = 2 * time.Minute
 	// restartTime bounds a start.
 	restartTime = 2 * time.Minute
-	// room is how many bytes must be free on the disk: for a thousand of the largest records. So many of them are written to try it.
-	room  = 16 << 20
+	// room is how many bytes must be free on the disk: for a thousand of the largest records.
+	room = 16 << 20
+	// trial is how many are written to try it.
 	trial = 1 << 20
 )
 
@@ -69,6 +70,9 @@ func (k *keeper) look(ctx context.Context) bool {
 	k.wait = min(max(2*k.wait, firstAgain), latestAgain)
 	err := k.restart(ctx)
 	k.restarted = time.Now()
+	if ctx.Err() != nil { // it is to end
+		return false
+	}
 	if err != nil {
 		k.unwritable.Store(&err)
 		k.log.out.Warn().Err(err).Stringer("next", k.wait).Msg("there is room again, but nats does not start: it is tried again")

@@ -2,6 +2,7 @@ package eventstest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -65,13 +66,18 @@ type apiAnswer struct {
 	State  json.RawMessage `json:"state"`
 }
 
-// request asks the API. An acknowledgement is an empty answer.
+// request asks the API. An acknowledgement is an empty answer. In a cluster our server may not have heard yet of the subject on which another one
+// has just begun to listen.
 func (a api) request(subject string, body []byte) (answer apiAnswer) {
 	a.t.Helper()
-	msg, err := a.nc.Request(subject, body, Patience)
-	if err != nil {
-		a.t.Fatalf("%s: %v", subject, err)
-	}
+	var msg *nats.Msg
+	Eventually(a.t, "somebody answers on "+subject, func() bool {
+		var err error
+		if msg, err = a.nc.Request(subject, body, Patience); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+			a.t.Fatalf("%s: %v", subject, err)
+		}
+		return err == nil
+	})
 	if len(msg.Data) == 0 {
 		return answer
 	}
