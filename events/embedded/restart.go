@@ -137,7 +137,6 @@ func (s *Server) restart(ctx context.Context) error {
 	s.admission.end()
 	s.server().Shutdown()
 	s.server().WaitForShutdown()
-	s.at.port = int(s.addr.Port())
 	var drift *bus.DriftError // with which it was running before, and is better than without
 	if err := s.run(ctx); err != nil && !errors.As(err, &drift) {
 		return err

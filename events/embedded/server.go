@@ -107,6 +107,8 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.open(); err != nil {
 		return err
 	}
+	s.addr = s.server().Addr().(*net.TCPAddr).AddrPort()
+	s.at.port = int(s.addr.Port()) // of all later starts
 	var background context.Context
 	background, s.endBackground = context.WithCancel(context.WithoutCancel(ctx))
 	s.background.Go(func() { s.keep(background, noted) })
@@ -149,7 +151,6 @@ func (s *Server) open() error {
 	if err := s.log.fatal(); err != nil {
 		return err
 	}
-	s.addr = s.server().Addr().(*net.TCPAddr).AddrPort()
 	s.admission.follow()
 	return nil
 }
